@@ -126,20 +126,27 @@ def typed(*words: str, **switches: bool) -> str:
     return " ".join([shlex.join(words), *(f"--{name}" for name, is_set in switches.items() if is_set)])
 
 
+@functools.cache  # several commands share a class
+def _parameters(options: type) -> tuple[inspect.Parameter, ...]:
+    """Return a parameter for each field of a dataclass."""
+    hints = get_type_hints(options, include_extras=True)
+    return tuple(
+        inspect.Parameter(of.name, inspect.Parameter.KEYWORD_ONLY, default=of.default, annotation=hints[of.name])
+        for of in fields(options)
+        if of.init
+    )
+
+
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command for typer that has an option for each field of its parameter `options`."""
     signature = inspect.signature(command, eval_str=True)
     own = [of for name, of in signature.parameters.items() if name != "options"]
     made = signature.parameters["options"].annotation
-    hints, shared = get_type_hints(made, include_extras=True), [of for of in fields(made) if of.init]
-    added = [
-        inspect.Parameter(of.name, inspect.Parameter.KEYWORD_ONLY, default=of.default, annotation=hints[of.name])
-        for of in shared
-    ]
+    added = _parameters(made)
 
     @functools.wraps(command)
     def run(**given: object) -> None:
-        options = made(**{of.name: given.pop(of.name) for of in shared})
+        options = made(**{of.name: given.pop(of.name) for of in added})
         with options.files if isinstance(options, Options) else nullcontext():
             command(**given, options=options)
 

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from provisioner.cli_names import SECRETS, VARIABLE, default, keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from provisioner.errors import UsageError
 
@@ -149,8 +149,11 @@ def _below(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     yield from ((f"{above}{name}", command) for name, command in group.commands.items())
 
 
-def sharpened(error: Any) -> Any:
-    """Add to click's error what was meant: the nearest option, the commands that have it, or the option --name."""
+def sharpened(error: Any, root: Callable[[], Any]) -> Any:
+    """Add to click's error what was meant: the nearest option, the commands that have it, or the option --name.
+
+    root: makes the group of all commands.
+    """
     from provisioner.inventory.problems import closest
 
     command = getattr(getattr(error, "ctx", None), "command", None)
@@ -159,7 +162,7 @@ def sharpened(error: Any) -> Any:
     own = _options(command)
     if "possibilities" in vars(error):
         found = closest(error.option_name, own)
-        having = [path for path, each in _below(error.ctx.find_root().command) if error.option_name in _options(each)]
+        having = [path for path, each in _below(root()) if error.option_name in _options(each)]
         error.possibilities = ()
         error.message += (
             f"; did you mean {found}?" if found else f"; it is an option of {_listed(having)}" * bool(having)

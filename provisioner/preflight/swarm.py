@@ -22,7 +22,6 @@ from provisioner.controlplane.swarm import (
 from provisioner.errors import StepFailed
 from provisioner.inventory.engine_models import DATA_PORT, ENGINES_POOL
 from provisioner.inventory.engine_versions import has_no_store
-from provisioner.inventory.importers import engine_stores
 from provisioner.model import Problem
 from provisioner.system import daemon_json
 from provisioner.system import swarm as on_host
@@ -76,6 +75,8 @@ def _keeping(site: Site, store: str) -> str:
     """Return what the inventory needs so that engines keep their store. store: its URL."""
     if site.inventory.store:
         return "control_plane: kv"
+    from provisioner.inventory.importers import engine_stores  # imported only if needed
+
     kind = engine_stores.KINDS.get(store.partition("://")[0], "KIND")
     place = ", in place of `control_plane: swarm`" if site.inventory.control_plane == "swarm" else ""
     return (

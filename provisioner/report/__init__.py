@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, TextIO
 
 from provisioner.report.stream import SafeStream, is_lively
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from provisioner.model import Event, Observer, Report
     from provisioner.report.live import LiveObserver
     from provisioner.report.plain import PlainObserver
+
+_PEOPLE = "provisioner.report.people"  # rich takes a while to import: meanwhile, the run waits for its hosts
 
 __all__ = ["observer", "show", "to_json"]
 
@@ -36,6 +40,7 @@ def observer(
     shown_on = sys.stderr if stream is None or (json and stream is sys.stdout) else stream
     watcher = _watcher(shown_on, color=color, verbose=verbose)
     stopped = True
+    Thread(target=import_module, args=(_PEOPLE,), daemon=True).start()
     try:
         yield _Both(watcher, log) if log else watcher
         stopped = False

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from provisioner.causes.proofs import SYMPTOMS
-from provisioner.explain.fixes import plan as fixes_of
 from provisioner.model import Action, Kind, State
 from provisioner.report import words
 from provisioner.report.paper import HEAD, QUIET, widest
@@ -101,7 +100,11 @@ def _network(drift: Drift) -> str:
 
 
 def _fixed(report: Report) -> Iterator[NextStep]:
-    if fixes_of(report.causes) and not report.fixes:
+    if report.fixes or not report.causes:
+        return
+    from provisioner.explain import fixes  # takes a while to import
+
+    if fixes.plan(report.causes):
         yield NextStep(_command(report, "doctor", "--fix"), "runs the cures that are safe, each after a question")
 
 

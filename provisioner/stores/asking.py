@@ -8,13 +8,13 @@ and the request tests the host's own path to the store.
 from __future__ import annotations
 
 import re
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import ProvisionerError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from provisioner.inventory import Tls
@@ -28,6 +28,7 @@ _PIECE = 65536  # bytes
 
 def context(files: Tls) -> ssl.SSLContext:
     """Return a TLS context with the files that engines will use. Raises ProvisionerError if they are unusable."""
+    import ssl  # here and below: most stores need none of it, and it takes a while to import
 
     def no_password() -> str:
         raise ProvisionerError(
@@ -96,6 +97,8 @@ def _tls_channel(
     sock: ForwardedSocket, tls: ssl.SSLContext, name: str
 ) -> tuple[Callable[[bytes], Any], Callable[[int], bytes]]:
     """Do the TLS handshake; return functions that send and receive. `ssl` can't wrap an SSH channel as a socket."""
+    import ssl
+
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = tls.wrap_bio(incoming, outgoing, server_hostname=name)
 
@@ -122,6 +125,8 @@ def _tls_channel(
 
 def _reason(error: OSError) -> str:
     """Return the reason, without the position in OpenSSL's source."""
+    import ssl
+
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is rejected: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

@@ -17,7 +17,7 @@ DYNAMIC = "61184-65519"  # the users that systemd allocates for units (DynamicUs
 _CLIENT = re.compile(r"(\d{1,10}) ([0-9A-F]{8}) (\d{1,5}) ([\w.-]{0,15})", re.ASCII)
 
 # Section -> commands.
-READS = {"passwd": "cut -d: -f1,3 /etc/passwd"}
+READS = {"passwd": 'while IFS=: read -r u _ n _; do echo "$u:$n"; done </etc/passwd'}
 # Connections that belong neither to root nor to the store's user. Programs are looked up only for these. The kernel takes
 # some milliseconds to list connections, so this section is read only on hosts whose rules will change.
 CLIENTS = {"clients": render.program("read-clients.sh")}
