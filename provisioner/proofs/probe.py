@@ -426,6 +426,7 @@ class Probe:
             alias=self.alias,
             forwards="yes" if task.outside else "",
             patience=self.patience,
+            needed=f"/networks/{task.network}{' /info' * (self.patience == _BRIEF)}",  # /info needs containerd, too
             life=task.life,
             program=render.text("probe.pl" if task.subnet else "interfaces.pl"),
             publish=f"{self.publish}::{PORT}/udp" if self.publish else "",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 
 HOSTS = ("node1", "node2", "node3")
+ALL = os.environ.get("PROVISIONER_ALL") == "1"
 SEED = int(os.environ.get("PROVISIONER_SEED", "0")) or random.SystemRandom().randrange(1, 10_000)
 # Pairs of faults that could hide each other: one removes a host or path that is needed to see the other.
 PAIRS = (
@@ -179,7 +180,7 @@ def test_two_faults_at_once_are_both_named(settled):
     cluster = settled("consul")
     containers(cluster)
     dice, wrong = random.Random(SEED), []
-    for names in dice.sample(PAIRS, len(PAIRS) // 3):
+    for names in PAIRS if ALL else dice.sample(PAIRS, len(PAIRS) // 3):
         places = dice.sample(HOSTS, 2)
         for name, host in zip(names, places, strict=True):
             other = next(each for each in HOSTS if each not in places)

@@ -40,7 +40,7 @@ def test_what_a_probe_writes_is_its_own():
     """It counts as a read. docs/decisions/values-not-texts.md says what this shows, and what it does not."""
     requests = re.findall(r'\b(?:engine (?:\d+|"\$patience")|gone) ([A-Z]+) "([^"]*)"(?: "((?:[^"\\]|\\.)*)")?', TEXT)
     assert set(requests) == {
-        ("GET", "/networks/$network", ""),
+        ("GET", "$path", ""),  # of `needed`
         ("POST", "/images/create?fromSrc=-&repo=provisioner/probe:$tag", ""),
         ("DELETE", "/images/provisioner/probe:$1", ""),
         ("DELETE", "/containers/provisioner-probe-$1-$suffix?force=1", ""),
@@ -75,7 +75,7 @@ def test_no_probe_is_started_on_an_engine_that_does_not_answer(tmp_path, shell, 
     (tmp_path / "units").mkdir()
     if unit:
         (tmp_path / "units" / "invocation:docker.service").symlink_to("x")
-    head = f"stop() {{ printf 'provisioner: %s\\t%s\\n' \"$@\"; exit 70; }}\nengine() {{ echo '{said}'; }}\npatience=1 network=n\n"
+    head = f"stop() {{ printf 'provisioner: %s\\t%s\\n' \"$@\"; exit 70; }}\nengine() {{ echo '{said}'; }}\npatience=1 needed='/networks/n /info'\n"
     script = head + part.replace("/run/systemd/units", str(tmp_path / "units")) + "echo 'goes on'\n"
     ended = subprocess.run([*shell, "-uc", script], check=False, capture_output=True, text=True, timeout=20)
     assert ended.stdout.startswith(then), ended.stderr
