@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provisioner.lab import FAULTS, Topology
+from tests import results
 from tests.e2e.cluster import Cluster
 from tests.e2e.test_doctor import HOSTS, containers
 
@@ -64,6 +65,7 @@ def broken(cluster: Cluster, name: str) -> dict[str, str]:
     for host in HOSTS:  # the kernels remember what routers have reported
         cluster.sh(host, "ip route flush cache")
     first = run.report["causes"][0] if run.report["causes"] else {"id": "none", "where": run.err}
+    results.record(name, "routed", "found", worked=first["id"] == fault.cause, seconds=run.report["seconds"])
     return {"id": first["id"], "where": first["where"]}
 
 
