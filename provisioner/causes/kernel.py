@@ -116,7 +116,7 @@ FAMILY = Family(
             "raise the limits on {host}",
             commands={"": (_NEIGHBOURS,)},
             fixes=frozenset({""}),
-            explains=("overlay-blocked", "packet-loss"),
+            explains=("overlay-blocked", "packet-loss", "transfer-stalled", "connection-dropped"),
         ),
         Cause(
             "conntrack-full",
@@ -125,7 +125,7 @@ FAMILY = Family(
             "The host drops packets of new connections once net.netfilter.nf_conntrack_max entries are in use.",
             "find what opens so many connections, or raise the limit on {host}",
             commands={"": ("sysctl -w net.netfilter.nf_conntrack_max={twice}",)},
-            explains=("overlay-blocked", "packet-loss", "vxlan-blocked"),
+            explains=("overlay-blocked", "packet-loss", "vxlan-blocked", "transfer-stalled", "connection-dropped"),
         ),
         Cause(
             "vni-mismatch",

@@ -47,6 +47,7 @@ def _blocked(name: str, title: str, why: str, explains: tuple[str, ...]) -> Caus
 
 
 _OVERLAY = ("overlay-blocked", "names-unresolved", "name-stale", "engines-apart")
+_UNSTABLE = ("transfer-stalled", "connection-dropped")
 _BLOCKED = (
     "vxlan-blocked",
     "gossip-blocked",
@@ -137,7 +138,7 @@ FAMILY = Family(
             "check the cables, the load and the error counters of the interfaces between {source} and {to} (ip -s link), and look"
             " for a rule with a limit or a probability",
             variants={name: _VARIANTS[name] for name in sorted(_FIXES)},
-            explains=_OVERLAY,
+            explains=(*_OVERLAY, *_UNSTABLE),
             drifts=("rules",),
             commands={name: _COMMANDS[name] for name in sorted(_FIXES)},
             fixes=_FIXES,
@@ -209,6 +210,7 @@ FAMILY = Family(
             explains=(
                 "host-lost",
                 *_OVERLAY,
+                *_UNSTABLE,
                 "packet-loss",
                 "vxlan-blocked",
                 "gossip-blocked",

@@ -74,7 +74,7 @@ FAMILY = Family(
             " faulty checksum offload for VXLAN cause this. Names and small packets may pass while data stall.",
             "turn off checksum offload on the interfaces between the hosts, first on the sender: ethtool -K DEVICE tx off; if that"
             " helps, make it permanent, or update the card's driver",
-            explains=("overlay-blocked",),
+            explains=("overlay-blocked", "transfer-stalled"),
         ),
         Cause(
             "data-corrupt",

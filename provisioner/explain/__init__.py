@@ -43,6 +43,8 @@ _OF_THE_ENGINE = frozenset(
 )  # kinds of drift with which a network is not shared
 _NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
 _OF_THE_STORE = frozenset({"store-no-leader"})
+# Proofs see it wherever it is. So what follows from it follows from a cause of it only where it was seen.
+_SEEN = "overlay-blocked"
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 
 
@@ -132,7 +134,9 @@ def _closure() -> dict[str, frozenset[str]]:
     direct = {cause.id: frozenset(cause.explains) for cause in causes.CAUSES.values()}
     found = dict(direct)
     for _ in range(len(direct)):
-        wider = {name: of.union(*(found[other] for other in of if other in found)) for name, of in found.items()}
+        wider = {
+            name: of.union(*(found[other] for other in of - {_SEEN} if other in found)) for name, of in found.items()
+        }
         if wider == found:
             break
         found = wider

@@ -28,7 +28,7 @@ from scenes import (
 
 from provisioner import causes
 from provisioner.explain import explain, explained, problems, suspected, well
-from provisioner.model import Action, Drift, Failure, Kind, Outcome, Problem, State
+from provisioner.model import Action, Drift, Failure, Kind, Outcome, Problem, ProofResult, State
 from provisioner.observe import Observed
 from provisioner.observe.drops import Drop, Drops
 from provisioner.observe.kernel import Kernel
@@ -361,6 +361,16 @@ def test_a_consequence_elsewhere_is_a_cause_of_its_own(site):
     proof = Problem("overlay-blocked", "node1", "2 pairs failed", {"port": DATA}, network="demo", target="node3")
     found = explain(failed(blocked(healthy(site)), ("node1", "node3"), problem=proof))
     assert {each.id for each in found} == {"overlay-blocked", "vxlan-blocked"}
+
+
+@pytest.mark.parametrize(("name", "more"), [("duplicate-ip", ["transfer-stalled"]), ("packet-loss", [])])
+def test_a_transfer_stalls_from_loss_but_not_from_the_address_of_one_container(site, name, more):
+    """Nor from what breaks all connections: a proof would have seen these."""
+    scene, hosts = SCENES[name]
+    problem = Problem("transfer-stalled", hosts[0], "40 kB of 1 MB", network="demo")
+    proof = ProofResult("overlay", "demo", State.FAILED, problems=(problem,))
+    found = explain(replace(scene(healthy(site)), proofs=(proof,)))
+    assert [each.id for each in found] == [name, *more]
 
 
 def test_a_host_that_dropped_out_is_named_with_the_id_of_its_error(site):
