@@ -380,7 +380,8 @@ class Lab:
             raise LabError(
                 "can't heal some faults",
                 answer="\n".join(failed),
-                cure=f"provisioner lab reset --name {self.name}",
+                cure="heal again in half a minute, since what other faults broke may still recover;"
+                f" or: provisioner lab reset --name {self.name}",
             )
         return healed
 
