@@ -43,6 +43,7 @@ _OF_THE_ENGINE = frozenset(
 )  # kinds of drift with which a network is not shared
 _NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
 _OF_THE_STORE = frozenset({"store-no-leader"})
+_OF_THE_SWARM = "swarm-leaderless"  # the host that reports it is one of many
 # Proofs see it wherever it is. So what follows from it follows from a cause of it only where it was seen.
 _SEEN = "overlay-blocked"
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
@@ -150,6 +151,7 @@ def _reasons(problem: Problem, found: Iterable[Problem], closure: Mapping[str, f
         for other in found
         if (_follows(problem, other, closure) and other.id not in closure[problem.id] and _related(other, problem))
         or (problem.network and _place(other) == (problem.id, problem.host, problem.target, ""))
+        or (problem.network and not other.network and problem.id == other.id == _OF_THE_SWARM)
     ]
 
 
@@ -170,7 +172,11 @@ def _related(cause: Problem, consequence: Problem) -> bool:
     """
     if cause.network and consequence.network and cause.network != consequence.network:
         return False
-    if consequence.id in _OF_THE_STORE or (consequence.id == "drift" and consequence.values["kind"] == "store"):
+    if (
+        cause.id == _OF_THE_SWARM
+        or consequence.id in _OF_THE_STORE
+        or (consequence.id == "drift" and consequence.values["kind"] == "store")
+    ):
         return True  # what one host says of the store concerns all hosts
     here, there = {cause.host, cause.target} - {""}, {consequence.host, consequence.target} - {""}
     return not here or not there or bool(here & there)

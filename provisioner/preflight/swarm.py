@@ -159,9 +159,12 @@ def leaderless(site: Site) -> Iterator[Problem]:
     if not name or str(site.leaving) in known:  # the leader may be the host that is being removed
         return
     away = sorted(names.get(address, address) for address in known if names.get(address) not in cut)
-    what = (
-        f"its swarm has no leader; of its {len(known)} managers, these do not take part: {', '.join(away) or 'unknown'}"
-    )
+    what = f"its swarm has no leader; of its {len(known)} managers, these do not take part: {', '.join(away)}"
+    if not away:
+        what = (
+            f"its swarm has no leader, although the {len(known)} managers that it knows run; managers that left without being"
+            " demoted still count for the majority"
+        )
     anew = "docker swarm leave --force on all hosts"
     if swarm_info(site.facts[name]).get("ControlAvailable"):
         anew = f"docker swarm init --force-new-cluster --advertise-addr {site.advertise.get(name)}, on this host only"

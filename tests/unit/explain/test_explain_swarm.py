@@ -43,6 +43,20 @@ def test_a_node_that_left_explains_that_no_container_starts_there():
     assert f"docker node rm --force {IDS['node2']}" in causes.cure(found.problems[0])
 
 
+def test_a_swarm_without_a_leader_is_one_cause_on_all_hosts():
+    leaderless = Problem("swarm-leaderless", "node1", "its swarm has no leader", {"anew": "docker swarm init"})
+    closed = Problem("swarm-leaderless", "node2", "no container joins", network="demo", variant="start")
+    probe = Problem("probe-failed", "node3", "network demo not found", network="demo")
+    proof = ProofResult("overlay", "demo", State.FAILED, problems=(closed, probe))
+    whole = seen(FOUND, proofs=(proof,))
+    (found,) = explain(replace(whole, findings=(leaderless,)))
+    assert (found.id, found.hosts, [each.id for each in found.explained]) == (
+        "swarm-leaderless",
+        ("node1",),
+        ["probe-failed"],
+    )
+
+
 def test_hosts_that_never_joined_have_not_left():
     assert "node-left" not in {found.id for found in explain(seen(fresh()))}
 

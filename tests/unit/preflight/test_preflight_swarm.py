@@ -130,6 +130,10 @@ class TestLostMajority:
         assert "of its 3 managers, these do not take part: node2, node3 |" in words
         assert "--force-new-cluster --advertise-addr 192.168.56.11, on this host only" in words
 
+    def test_managers_that_left_without_being_demoted_may_be_the_majority(self, inventory):
+        words = texts(inventory, self.lost(*HOSTS), "")
+        assert "although the 3 managers that it knows run; managers that left without being demoted still count" in words
+
     def test_no_container_can_join(self, inventory):
         site, _ = resolve(inventory(kind=""), self.lost("node1"))
         closed = site.plane.closed(site, "node1")
