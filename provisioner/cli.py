@@ -239,7 +239,11 @@ def doctor(
     collect: cli_collect.Collect = None,
     deep: Annotated[
         bool,
-        typer.Option("--deep", help="Also record why the kernels drop packets, with their tracing, for some seconds."),
+        typer.Option(
+            "--deep",
+            help="Also record why the kernels drop packets, with their tracing, for some seconds; and compare a swarm's gossip"
+            " tables, if its engines show them.",
+        ),
     ] = False,
     all_: _All = False,
     only: _OnlySeen = None,

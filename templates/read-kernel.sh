@@ -25,6 +25,9 @@ manages=MANAGES
   done
   echo "all|$all"
 })"
+# The engine's own tables of gossip, if they are asked for: see tables.pl.
+set -- GOSSIP
+[ $# = 0 ] || f tables "$(timeout 5 perl -e "$ASK_ENGINE" "$@" 2>/dev/null)"
 # Services whose main process a signal has stopped: unit and process ID.
 f stopped "$(printf '%s\n' "$units" | while IFS='=' read -r k v; do
     case $k in Id) u=$v ;; MainPID) p=$v ;; '') u='' p=0 ;; esac

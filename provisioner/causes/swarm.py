@@ -147,7 +147,26 @@ FAMILY = Family(
             explains=(
                 "overlay-blocked",
                 "names-unresolved",
+                "table-differs",
             ),
+        ),
+        Cause(
+            "table-differs",
+            "an engine's gossip tables do not match the containers",
+            Severity.ERROR,
+            "Each engine of a swarm has tables of gossip: the names of a network's containers, and the host of each. What is missing"
+            " there has no name or gets no packets from this host; what is outdated there leads to nobody. Only `doctor --deep` reads"
+            " these tables.",
+            "engines exchange their tables every 30 seconds; if the difference is still there after a minute, restart the engine on"
+            " {host}, which then gets the tables from the others (its containers stop meanwhile): systemctl restart docker",
+            variants={
+                "own": "the engine of {host} does not announce its own containers; on {host}: docker restart {containers}, which"
+                " announces them again (docker start if one stays off: its network may be gone for a moment); for services, docker"
+                " service update --force",
+                "stale": "if the entries are still there after a minute, restart the engine on {host}, to which they belong (its"
+                " containers stop meanwhile): systemctl restart docker; the others then forget what it announced before",
+            },
+            explains=("overlay-blocked", "names-unresolved", "name-stale"),
         ),
         Cause(
             "dns-lost",
@@ -210,7 +229,7 @@ FAMILY = Family(
             " 20 MB (moby#41416). Names and addresses of new containers are then missing on some hosts. Swarms with thousands of"
             " endpoints reach this limit. Not reproduced in the lab.",
             "attach services to fewer networks, remove unused ones, and spread the containers over several swarms",
-            explains=("engines-apart", "names-unresolved", "overlay-blocked"),
+            explains=("engines-apart", "table-differs", "names-unresolved", "overlay-blocked"),
         ),
         Cause(
             "swarm-certificate",

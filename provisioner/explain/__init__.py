@@ -1,7 +1,7 @@
 """Finds the causes of failures in the observations of a run: detectors find problems, then consequences are hidden. Pure.
 
 paths: packets lost between two hosts. kernels: routes, rules and forwarding entries. engines: engines and their store.
-messages: what engines say. names: names that containers do not resolve.
+messages: what engines say. names: names that containers do not resolve. tables: what engines know from gossip.
 versions: known errors of engines. hosts: hosts that dropped out or drifted.
 Checks and proofs also find problems. A problem that another one explains at the same place is a consequence. It is counted, but
 not reported as a cause. Problems without an explanation are reported with their evidence.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import causes
 from provisioner.causes.proofs import SYMPTOMS
-from provisioner.explain import engines, hosts, kernels, messages, names, paths, versions
+from provisioner.explain import engines, hosts, kernels, messages, names, paths, tables, versions
 from provisioner.explain.base import Seen
 from provisioner.explain.paths import summaries
 from provisioner.explain.well import well
@@ -35,7 +35,7 @@ NOTHING = Observed()
 _LAST = {"drift": 1, **dict.fromkeys(SYMPTOMS, 2), "unexplained": 3}  # sorted after known causes: `up` repairs drift
 _UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
 _OF_HOSTS: tuple[Detector, ...] = tuple(
-    detect for module in (engines, versions, kernels, messages, names) for detect in module.DETECTORS
+    detect for module in (engines, versions, kernels, messages, tables, names) for detect in module.DETECTORS
 )
 OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
 _OF_THE_ENGINE = frozenset(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel, Space
+    from provisioner.observe.tables import Table
 
 _MOST_PORTS = 1023  # ports of a bridge: BR_MAX_PORTS - 1 in linux/net/bridge/br_private.h
 _FULL = 0.95  # share of a table from which it counts as full
@@ -327,7 +328,7 @@ def _down(name: str, network: str, space: Space, link: Mapping[str, Any], where:
 def links_down(seen: Seen) -> Iterator[Problem]:
     """Find containers whose interface on an overlay is down."""
     for name, kernel in seen.observed.kernels.items():
-        names = _names(seen, name)
+        names = names_of(seen, name)
         for network, entry in overlays(seen, name).items():
             subnets = list(_subnets(entry))
             for space in kernel.spaces.values():
@@ -366,18 +367,19 @@ def _orphans(seen: Seen, name: str, kernel: Kernel, live: Mapping[str, str]) -> 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A container on an overlay. name: "a container" if unknown."""
+    """A container on an overlay. name: "a container" if unknown. balances: whether it is a swarm's load balancer."""
 
     host: str
     name: str
     mac: str
+    balances: bool = False
 
 
-def _endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
+def endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
     """Return network -> address -> containers with it, from the interfaces in the containers' namespaces."""
     found: dict[str, dict[str, list[Endpoint]]] = defaultdict(lambda: defaultdict(list))
     for host, kernel in seen.observed.kernels.items():
-        names = _names(seen, host)
+        names = names_of(seen, host)
         subnets = {name: list(_subnets(entry)) for name, entry in overlays(seen, host).items()}
         for space in kernel.spaces.values():
             if space.network:
@@ -385,11 +387,11 @@ def _endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
             for address, mac in space.inner:
                 for network in (n for n, of in subnets.items() if any(IPv4Address(address) in each for each in of)):
                     name = "the load balancer" if space.balances else names.get((network, address), "a container")
-                    found[network][address].append(Endpoint(host, name, mac))
+                    found[network][address].append(Endpoint(host, name, mac, space.balances))
     return found
 
 
-def _names(seen: Seen, host: str) -> dict[tuple[str, str], str]:
+def names_of(seen: Seen, host: str) -> dict[tuple[str, str], str]:
     """Return (network, address) -> container name, from the host's engine."""
     found = {}
     for container in seen.site.facts[host].http("containers").body or ():
@@ -402,7 +404,7 @@ def _names(seen: Seen, host: str) -> dict[tuple[str, str], str]:
 
 def addresses(seen: Seen) -> Iterator[Problem]:
     """Find containers with the same address, or with the gateway's address."""
-    for network, by_address in _endpoints(seen).items():
+    for network, by_address in endpoints(seen).items():
         gateways = {
             address
             for name, kernel in seen.observed.kernels.items()
@@ -426,24 +428,33 @@ def addresses(seen: Seen) -> Iterator[Problem]:
 
 def forwarding(seen: Seen) -> Iterator[Problem]:
     """Find missing and wrong forwarding entries of overlays."""
-    for network, by_address in _endpoints(seen).items():
+    for network, by_address in endpoints(seen).items():
         for name, kernel in seen.observed.kernels.items():
             entry = overlays(seen, name).get(network) or {}
             space = kernel.space_of(str(entry.get("Id", "")))
             if space and space.vxlans:
                 for address, holders in by_address.items():
                     if len(holders) == 1 and holders[0].host != name:
-                        found = _entry(seen, Entry(name, network, space), address, holders[0])
+                        table = kernel.tables.networks.get(str(entry.get("Id", "")))
+                        found = _entry(seen, Entry(name, network, space, table), address, holders[0])
                         yield from filter(None, (found,))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The place of a forwarding entry."""
+    """The place of a forwarding entry. table: what the engine knows of the network from gossip; None if it was not read."""
 
     host: str
     network: str
     space: Space
+    table: Table | None = None
+
+    def said(self, address: str) -> str:
+        """Return what the engine knows of the holder of an address, for the evidence."""
+        if self.table is None:
+            return ""
+        places = ", ".join(sorted({place.host for place in self.table.at(address)}))
+        return f"; its gossip table says {places}" if places else "; its gossip table has no host for it"
 
 
 def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | None:
@@ -460,18 +471,19 @@ def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | N
     to = space.forwarding.get(known)
     who = f"{holder.name} ({address}, {known})"
     if to is None:
-        return place(
-            "fdb-lost", evidence=f"{at.host} has the MAC address of {who}, but no forwarding entry for it", where=where
-        )
+        evidence = f"{at.host} has the MAC address of {who}, but no forwarding entry for it{at.said(address)}"
+        return place("fdb-lost", evidence=evidence, where=where)
     if to != right:
-        evidence = f"{at.host} sends packets for {who} to {to}, but it runs on {holder.host} ({right})"
+        evidence = (
+            f"{at.host} sends packets for {who} to {to}, but it runs on {holder.host} ({right}){at.said(address)}"
+        )
         return place("fdb-stale", evidence=evidence, where=where)
     return None
 
 
 def full(seen: Seen) -> Iterator[Problem]:
     """Find subnets without a free address."""
-    for network, by_address in _endpoints(seen).items():
+    for network, by_address in endpoints(seen).items():
         wanted = seen.site.inventory.networks.get(network)
         entry = next((overlays(seen, name)[network] for name in seen.site.live if network in overlays(seen, name)), {})
         room = sum(subnet.num_addresses - 3 for subnet in _subnets(entry))

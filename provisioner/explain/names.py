@@ -29,12 +29,16 @@ def unknown(seen: Seen) -> Iterator[Problem]:
             for there, those in running.items():
                 lacking = [each for each in those if each.name in missing and each.network == own.network]
                 if lacking and there != host:
-                    yield _problem(host, own, there, lacking)
+                    yield _problem(seen, host, own, there, lacking)
 
 
-def _problem(host: str, own: Named, there: str, lacking: list[Named]) -> Problem:
+def _problem(seen: Seen, host: str, own: Named, there: str, lacking: list[Named]) -> Problem:
     shown = few(sorted(each.name for each in lacking))
     evidence = f"{own.name} on {host} resolves its own name, and not {shown} on {there}"
+    number = str(seen.site.facts[host].networks.get(own.network, {}).get("Id", ""))
+    table = seen.observed.kernels[host].tables.networks.get(number)
+    if table and all(table.named(each.address) for each in lacking):
+        evidence += f", although the gossip tables of {host} have these names"
     return Problem(
         "names-unresolved",
         host,

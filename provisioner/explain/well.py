@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from provisioner.explain import tables
 from provisioner.explain.paths import lost
 from provisioner.model import State
 
@@ -19,6 +20,7 @@ def well(seen: Seen, found: frozenset[str]) -> tuple[str, ...]:
     return (
         *_paths(seen, found),
         *_kernels(seen, found),
+        *_tables(seen, found),
         *_engines(seen),
         *_services(seen),
         *_steps(seen),
@@ -61,6 +63,17 @@ def _kernels(seen: Seen, found: frozenset[str]) -> Iterator[str]:
     good = [what for what, problems in checks if not problems & found]
     if names and good:
         yield f"kernels of {', '.join(names)}: {', '.join(good)}"
+
+
+def _tables(seen: Seen, found: frozenset[str]) -> Iterator[str]:
+    names = [name for name, kernel in seen.observed.kernels.items() if kernel.tables.members]
+    if names and "table-differs" not in found:
+        compared, running = {view.network for view in tables.views(seen)}, tables.containers(seen)
+        counts = {
+            name: sum(not each.balances for each in running[name].running.values()) for name in compared & set(running)
+        }
+        known = [f"{count} containers on {network}" for network, count in sorted(counts.items())]
+        yield f"gossip tables of {', '.join(names)}: {', '.join(known) or 'no network with containers'}"
 
 
 def _engines(seen: Seen) -> Iterator[str]:

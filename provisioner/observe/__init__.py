@@ -2,6 +2,7 @@
 
 underlay: for every ordered pair of hosts and each port of the cluster, the packets that left, arrived, and passed the receiver's rules.
 kernel: each host's links, routes, neighbours, forwarding entries and settings, including those in the overlays' namespaces.
+tables: the engines' tables of gossip, which are read with the kernel.
 """
 
 from __future__ import annotations
@@ -67,12 +68,13 @@ def observe(
     """Make observations on the live hosts, concurrently. Changes nothing; takes a few seconds.
 
     say: called with a host and a progress text, from several threads. only: the observations to make.
-    deep: also record why kernels drop packets of the underlay observation. For this, their tracing is used for some seconds.
+    deep: also record why kernels drop packets of the underlay observation, with their tracing, for some seconds; and read the
+    engines' tables of gossip with the kernel.
     """
     recording = drops.recorded(site, connections) if deep and "underlay" in only else nullcontext(dict[str, Drops]())
     with recording as dropped, ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as pool:
         paths = pool.submit(underlay.observe, site, connections, say) if "underlay" in only else None
-        read = pool.submit(kernel.observe, site, connections) if "kernel" in only else None
+        read = pool.submit(kernel.observe, site, connections, deep=deep) if "kernel" in only else None
     found, (kernels, unread) = paths.result() if paths else Underlay(), read.result() if read else ({}, {})
     whys = {("underlay", host): f"reasons for drops: {seen.why}" for host, seen in dropped.items() if seen.why}
     whys |= {("underlay", host): why for host, why in found.silent.items()}

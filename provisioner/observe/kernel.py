@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render, stores
 from provisioner.controlplane import swarm
 from provisioner.errors import Malformed, ProvisionerError
+from provisioner.observe import tables
 from provisioner.parallel import bounded, each
 from provisioner.system import attached, reading
 from provisioner.system import facts as system_facts
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from provisioner.controlplane import Site
+    from provisioner.observe.tables import Tables
     from provisioner.system.attached import Named
     from provisioner.transport import Connection
 
@@ -228,6 +230,11 @@ class Kernel:
         return services(self.raw.get("services", ""))
 
     @cached_property
+    def tables(self) -> Tables:
+        """The engine's own tables of gossip, if they were asked for."""
+        return tables.parse(self.raw["tables"]) if "tables" in self.raw else tables.Tables()
+
+    @cached_property
     def stopped(self) -> dict[str, int]:
         """Unit -> process ID, of services whose main process a signal has stopped."""
         lines = (line.split() for line in self.raw.get("stopped", "").split("\n") if line)
@@ -329,11 +336,11 @@ def questions(site: Site) -> dict[str, list[str]]:
     return found
 
 
-def script(peers: list[str], *, manages: bool = False, names: Sequence[str] = ()) -> str:
+def script(peers: list[str], *, manages: bool = False, names: Sequence[str] = (), gossip: Sequence[str] = ()) -> str:
     """Return the program that reads one host.
 
     peers: the underlay addresses of the other hosts. manages: also read the services of the host's swarm.
-    names: see `questions`.
+    names: see `questions`. gossip: see `tables.asked`.
     """
     words = {
         "MANAGES": "yes" if manages else '""',
@@ -342,20 +349,28 @@ def script(peers: list[str], *, manages: bool = False, names: Sequence[str] = ()
         "PEERS": shlex.join(peers),
         "UNITS": shlex.join(UNITS),
         "NAMES": shlex.join(names) or '""',
+        "GOSSIP": shlex.join(gossip),
     }
     ask = f"ASK={shlex.quote(render.text('names.pl'))}\n" if names else ""
+    ask += f"ASK_ENGINE={shlex.quote(render.text('tables.pl'))}\n" if gossip else ""
     return reading.framed("reading the host's kernel", render.filled(render.program("read-kernel.sh"), words), ask)
 
 
-def observe(site: Site, connections: Mapping[str, Connection]) -> tuple[dict[str, Kernel], dict[str, ProvisionerError]]:
-    """Read all live hosts. The second mapping is host -> error, for hosts that could not be read."""
+def observe(
+    site: Site, connections: Mapping[str, Connection], *, deep: bool = False
+) -> tuple[dict[str, Kernel], dict[str, ProvisionerError]]:
+    """Read all live hosts. The second mapping is host -> error, for hosts that could not be read.
+
+    deep: also read the engines' tables of gossip.
+    """
     names = [name for name in site.live if name in connections]
     together = Together(len(names), _DEADLINE, _LEAST)
     manager, names_ = swarm.View(site).acting if site.control == "swarm" else "", questions(site)
 
     def one(name: str) -> Kernel:
         peers = [str(address) for other, address in site.advertise.items() if other != name]
-        program = script(peers, manages=name == manager, names=names_.get(name, ()))
+        gossip = tables.asked(site, name) if deep else ()
+        program = script(peers, manages=name == manager, names=names_.get(name, ()), gossip=gossip)
         result = connections[name].read(program, deadline=together.deadline())
         together.ended()
         return parsed(name, result.raw)
@@ -384,7 +399,7 @@ def _parse_all(found: Kernel) -> None:
     for space in found.spaces.values():
         for name in ("links", "vxlans", "inner", "neighbours", "forwarding"):
             getattr(space, name)
-    for name in ("services", "links", "routes", "sources", "pinned", "stopped"):
+    for name in ("services", "links", "routes", "sources", "pinned", "stopped", "tables"):
         getattr(found, name)
     for network, _ in found.networks_routed():
         str(network)

@@ -25,6 +25,7 @@ _OF_PATHS = frozenset(
 _OF_CLUSTERS = frozenset(
     {"store-no-leader", "not-converged", "timed-out", "join-unanswered"}
 )  # errors of hosts that did not join
+_TABLES = "tables"  # the step of the outcomes that say why gossip tables are not compared
 _BETWEEN = 0.5  # seconds between two observations
 _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
 
@@ -53,7 +54,17 @@ def observe(run: Run) -> bool:
         for host in hosts
     )
     run.session.emit(PhaseEnded("observe", outcomes, time.monotonic() - began))
+    if run.deep:
+        run.outcomes = [each for each in run.outcomes if each.step != _TABLES] + _tables_unread(run, run.observed)
     return True
+
+
+def _tables_unread(run: Run, found: Observed) -> list[Outcome]:
+    """The hosts whose gossip tables are not compared, each with the reason."""
+    from provisioner.observe import tables
+
+    whys = {host: tables.unread(run.site, host, kernel.tables) for host, kernel in found.kernels.items()}
+    return [Outcome(host, _TABLES, State.SKIPPED, reason=why) for host, why in whys.items() if why]
 
 
 def _observed(run: Run, chosen: Collection[str]) -> Observed:

@@ -6,8 +6,10 @@ Faults are independent of each other, so some share one cluster: break, examine,
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
+import shlex
 import time
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
@@ -164,16 +166,53 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, k
     assert cluster.run("verify").code == 0
 
 
+def ask(cluster: Cluster, host: str, what: str) -> Any:
+    """Send a request to the diagnostic server of an engine."""
+    request = f"GET /{what} HTTP/1.0\\r\\n\\r\\n"
+    said = cluster.sh(host, f"exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/2000; printf \"{request}\" >&3; cat <&3'")
+    return json.loads(said.replace("\r", "").partition("\n\n")[2])
+
+
+def show_tables(cluster: Cluster) -> None:
+    """Turn the diagnostic servers of all engines on."""
+    for host in HOSTS:
+        keys = json.loads(cluster.file(host, "/etc/docker/daemon.json") or "{}") | {"network-diagnostic-port": 2000}
+        cluster.sh(host, f"echo {shlex.quote(json.dumps(keys))} >/etc/docker/daemon.json; systemctl reload docker")
+
+
 def test_names_that_containers_have_forgotten_follow_from_blocked_gossip(settled):
+    """The engines' gossip tables show it, too: as they are, with a container that is missing, and then without gossip."""
     cluster = settled("swarm-28")
     containers(cluster)
+    deep = ("doctor", "--deep", "--only", "kernel")
+    off = cluster.run(*deep)
+    assert (off.code, off.report["causes"]) == (0, []), off.err
+    assert "network-diagnostic-port" in off.outcome("tables", "node3")["reason"]
+    show_tables(cluster)
+    well = cluster.run(*deep)
+    assert (well.code, well.report["causes"]) == (0, []), well.err
+    assert "gossip tables of node1, node2, node3: 3 containers on demo" in well.report["looked_at"]
+    assert "tables" not in {outcome["step"] for outcome in well.report["outcomes"]}
+    assert cluster.run("plan").code == 0  # the key of somebody else in daemon.json
+
+    network = cluster.sh("node1", "docker network inspect -f '{{.Id}}' demo")
+    endpoint = cluster.sh("node2", "docker inspect -f '{{.NetworkSettings.Networks.demo.EndpointID}}' web-node2")
+    for table in ("endpoint_table", "overlay_peer_table"):
+        assert ask(cluster, "node1", f"deleteentry?nid={network}&tname={table}&key={endpoint}&json")["message"] == "OK"
+    (cause, *more) = cluster.run(*deep).report["causes"]
+    assert (cause["id"], cause["hosts"], cause["network"], more) == ("table-differs", ["node2"], "demo", [])
+    assert "no name for web-node2" in cause["evidence"][0]
+    assert "docker restart web-node2" in cause["advice"][0]
+    cluster.sh("node2", "docker restart -t 0 web-node2 || docker start web-node2")
+    assert cluster.run(*deep).report["causes"] == []
+
     cluster.lab.break_(FAULTS["gossip-blocked"], "node1", "")
     forgotten = "timeout 2 docker exec web-node2 ping -qc 1 web-node1 2>&1 | grep -q resolution"
     cluster.sh("node2", f"for n in $(seq 60); do {forgotten} && exit; sleep 1; done; exit 1", timeout=200)
-    (cause, *more) = cluster.run("doctor").report["causes"]
+    (cause, *more) = cluster.run("doctor", "--deep").report["causes"]
     cluster.lab.heal()
     assert (cause["id"], more) == ("gossip-blocked", [])
-    assert "names-unresolved" in cause["consequences"]
+    assert {"names-unresolved", "table-differs"} <= set(cause["consequences"])
 
 
 def test_two_faults_at_once_are_both_named(settled):
