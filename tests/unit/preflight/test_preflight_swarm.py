@@ -132,7 +132,9 @@ class TestLostMajority:
 
     def test_managers_that_left_without_being_demoted_may_be_the_majority(self, inventory):
         words = texts(inventory, self.lost(*HOSTS), "")
-        assert "although the 3 managers that it knows run; managers that left without being demoted still count" in words
+        assert (
+            "although the 3 managers that it knows run; managers that left without being demoted still count" in words
+        )
 
     def test_no_container_can_join(self, inventory):
         site, _ = resolve(inventory(kind=""), self.lost("node1"))
