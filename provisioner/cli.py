@@ -60,25 +60,37 @@ _Only = Annotated[
     typer.Option(
         "--only",
         metavar="PATTERN",
+        autocompletion=cli_names.complete_proofs,
         help="Run only the proofs whose names match, as in a shell: overlay/demo, 'dns/*', isolation; repeatable.",
     ),
 ]
 _Skip = Annotated[
     list[str] | None,
-    typer.Option("--skip", metavar="PATTERN", help="Leave out the proofs whose names match; repeatable."),
+    typer.Option(
+        "--skip",
+        metavar="PATTERN",
+        autocompletion=cli_names.complete_proofs,
+        help="Leave out the proofs whose names match; repeatable.",
+    ),
 ]
 _OnlySeen = Annotated[
     list[str] | None,
     typer.Option(
         "--only",
         metavar="PATTERN",
+        autocompletion=cli_names.complete_scope,
         help="Run only these proofs and observations (overlay/demo, 'dns/*', underlay, kernel), or report only these causes"
         " (vxlan-blocked); repeatable.",
     ),
 ]
 _SkipSeen = Annotated[
     list[str] | None,
-    typer.Option("--skip", metavar="PATTERN", help="Leave out these proofs, observations or causes; repeatable."),
+    typer.Option(
+        "--skip",
+        metavar="PATTERN",
+        autocompletion=cli_names.complete_scope,
+        help="Leave out these proofs, observations or causes; repeatable.",
+    ),
 ]
 _Hold = Annotated[
     int | None,

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 VARIABLE = "PROVISIONER_INVENTORY"
 SECRETS = ("gossip-key", "certificates", "tokens")
+OBSERVATIONS = ("underlay", "kernel")
 
 _DEFAULT = Path("cluster.yml")
 _LARGEST = 1024 * 1024  # bytes; larger files are no inventories
 _TOP = 2  # the level of an inventory's own keys; the document itself is the first
+_DEEPEST = 2  # levels below it
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -34,31 +36,41 @@ def default() -> Path:
 
 def keys(path: Path, part: str) -> list[str]:
     """The keys of a part of an inventory, such as `hosts`; those up to an error if the file is malformed."""
+    return list(entries(path, part))
+
+
+def entries(path: Path, part: str) -> dict[str, dict[str, str]]:
+    """The same keys with the plain values that are written below each, such as a network's `driver`."""
     import yaml
 
-    found: list[str] = []
+    found: dict[str, dict[str, str]] = {}
     try:
         if stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for its writer
             with path.open("rb") as file:
                 text = file.read(_LARGEST)
-            found.extend(_keys(yaml.parse(text, Loader=getattr(yaml, "CLoader", yaml.Loader)), part))
+            for name, key, value in _scalars(yaml.parse(text, Loader=getattr(yaml, "CLoader", yaml.Loader)), part):
+                found.setdefault(name, {})[key] = value
     except (OSError, ValueError, yaml.YAMLError):
         pass
-    return [name for name in found if _SAFE.fullmatch(name)]
+    return {name: values for name, values in found.items() if _SAFE.fullmatch(name)}
 
 
-def _keys(events: Iterable[Any], part: str) -> Iterator[str]:
-    """Follow the events of a parser: what is written at the second level below the key `part`. Nothing is constructed."""
+def _scalars(events: Iterable[Any], part: str) -> Iterator[tuple[str, str, str]]:
+    """Follow the events of a parser: the keys below the key `part`, with "", and each key and value below them. Nothing is constructed."""
     import yaml
 
-    level, within = [0], ""  # the nodes seen so far on each level; the latest key of the top
+    level, latest = [0], {0: ""}  # the nodes seen so far on each level; the latest key on each
     for event in events:
         level[-1] += isinstance(event, yaml.NodeEvent)
-        if isinstance(event, yaml.ScalarEvent) and level[-1] % 2:  # a key
-            if len(level) == _TOP:
-                within = event.value
-            elif len(level) == _TOP + 1 and within == part:
-                yield event.value
+        depth = len(level) - _TOP
+        if isinstance(event, yaml.ScalarEvent) and 0 <= depth <= _DEEPEST:
+            is_key, is_inside = level[-1] % 2, latest[0] == part
+            if is_key:
+                latest[depth] = event.value
+            if is_key and is_inside and depth == 1:
+                yield event.value, "", ""
+            elif not is_key and is_inside and depth == _DEEPEST:
+                yield latest[1], latest[depth], event.value
         if isinstance(event, yaml.CollectionStartEvent):
             level.append(0)
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -85,6 +97,41 @@ def complete_host_list(ctx: Any, incomplete: str) -> list[str]:
 
 def complete_networks(ctx: Any) -> list[str]:
     return keys(_inventory(ctx), "networks")
+
+
+def complete_proofs(ctx: Any) -> list[str]:
+    """The names of the proofs of the inventory's networks, and of those that every engine has."""
+    from provisioner.model import BUILTIN_NETWORKS
+
+    path = _inventory(ctx)
+    networks = entries(path, "networks")
+    several, resolvers = len(keys(path, "hosts")) > 1, "servers" in keys(path, "dns")
+    overlays = [
+        name for name, of in networks.items() if of.get("driver", "overlay") == "overlay" or of.get("scope") == "global"
+    ]
+    bridges = [name for name, of in networks.items() if of.get("driver") == "bridge"]
+    found = [f"builtin/{name}" for name in BUILTIN_NETWORKS]
+    for name, network in networks.items():
+        shared, internal = name in overlays, network.get("internal") == "true"
+        alike = overlays if shared else bridges
+        kinds = {
+            "overlay": shared,
+            "local": not shared,
+            "dns": shared and resolvers and not internal,
+            "encrypted": several and network.get("encrypted") == "true",
+            "internal": several and internal,
+            "isolation": (shared and several and not internal) or (name in alike and len(alike) > 1),
+        }
+        found += [f"{kind}/{name}" for kind, applies in kinds.items() if applies]
+    return found
+
+
+def complete_scope(ctx: Any) -> list[str]:
+    """What `doctor` can be restricted to: proofs, observations and causes."""
+    from provisioner.causes import CAUSES, Kind
+
+    causes = [name for name, cause in CAUSES.items() if cause.kind is Kind.CAUSE]
+    return [*complete_proofs(ctx), *OBSERVATIONS, *causes]
 
 
 def complete_secrets() -> tuple[str, ...]:

@@ -7,13 +7,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer.main
 
-from provisioner import cli, cli_names
+from provisioner import cli, cli_names, observe, proofs
+from provisioner.inventory import load
 from provisioner.lab import FAULTS
 
+INVENTORIES = Path(__file__).parents[2] / "inventories"
 PROVISIONER = Path(sys.executable).with_name("provisioner")
 # What bash does when the user presses Tab, with the function that `provisioner --show-completion` prints. CURSOR: the word's number.
 COMPLETE = """
@@ -75,6 +78,12 @@ def completed(*words: str, **variables: str) -> list[str]:
         (["rotate", "c"], ["certificates"]),
         (["causes", "vxlan-bl"], ["vxlan-blocked"]),
         (["up", "--ignore", "vxlan-bl"], []),  # it stops a run
+        (["verify", "other.yml", "--only", "o"], ["overlay/back", "overlay/more"]),
+        (["verify", "--skip", "builtin/"], ["builtin/bridge", "builtin/host", "builtin/none"]),
+        (["verify", "--only", "vxlan-bl"], []),  # a cause, which doctor reports
+        (["doctor", "--only", "isolation/"], ["isolation/back", "isolation/demo"]),
+        (["doctor", "--only", "kernel"], ["kernel", "kernel-without"]),
+        (["doctor", "--skip", "vxlan-bl"], ["vxlan-blocked"]),
         (["lab", "heal", "--name", ""], ["demo", "test"]),
         (["lab", "ssh", "--name", "demo", ""], ["node1", "node2"]),
         (["lab", "stop", "no"], []),  # which lab?
@@ -165,6 +174,8 @@ def test_what_can_be_named_can_be_completed():
         "image",
         "topology",
         "what",
+        "only",
+        "skip",
     }
     without = {
         f"{path} {param.name}"
@@ -172,7 +183,20 @@ def test_what_can_be_named_can_be_completed():
         for param in command.params
         if param.name in names and param._custom_shell_complete is None
     }
-    assert without == {"lab up name", "lab up hosts"}  # a new name, and a number
+    new = {"lab up name", "lab up hosts"}  # a new name, and a number
+    of_others = {f"inventory import {tool} only" for tool in ("ansible", "docker-machine", "ssh-config", "vagrant")}
+    assert without == new | of_others
+
+
+@pytest.mark.parametrize("path", sorted(INVENTORIES.glob("*.yml")), ids=lambda path: path.name)
+def test_the_proofs_of_each_example_are_offered(path):
+    units = proofs.units(load(path, check_files=False))
+    offered = cli_names.complete_proofs(SimpleNamespace(params={"inventory": path}))
+    assert sorted(offered) == sorted({unit.name for unit in units})
+
+
+def test_the_observations_of_doctor_are_offered():
+    assert cli_names.OBSERVATIONS == observe.NAMES
 
 
 def test_all_faults_are_offered():
