@@ -403,9 +403,12 @@ def _list(path: Path | None, choice: Choice, options: Options) -> None:
     from provisioner.report.listing import Listing, show_list
 
     with _reported("verify", options):
-        inventory = load(cli_words.inventory(path, "verify"), check_files=False)
+        file = cli_words.inventory(path, "verify")
+        inventory = load(file, check_files=False)
         units = proofs.units(inventory)
-        show_list(Listing(inventory, units, choice.of(units)), json=options.json)
+        with cli_words.naming(str(file)):
+            chosen = choice.of(units)
+        show_list(Listing(inventory, units, chosen), json=options.json)
 
 
 @app.command()
@@ -693,6 +696,7 @@ def _report(
 ) -> Report:
     """Run a workflow over an inventory and return its report. Raises ProvisionerError."""
     from provisioner import report
+    from provisioner.report.addressed import addressed
     from provisioner.runner.run import Run
     from provisioner.workflows import go
 
@@ -702,15 +706,16 @@ def _report(
     _known(inventory, recreate or ())
     limited = _hosts(inventory, limit)
     inventory, notes = access.reached(inventory, *found)
-    phases = workflow(inventory)
-    with (
-        report.observer(json=options.json, verbose=options.verbose, log=options.files.log) as observer,
-        Run(inventory, observer, _owner(), ignore, recreate or (), limited, access.secrets) as run,
-    ):
-        run.session.notice(*notes)
-        go(run, phases)
-        ended = run.report(command, drift_code=_DIFFERS if command == "plan" else 1)
-    return replace(ended, call=options.call(file, makes))
+    with cli_words.naming(file):
+        phases = workflow(inventory)
+        with (
+            report.observer(json=options.json, verbose=options.verbose, log=options.files.log) as observer,
+            Run(inventory, observer, _owner(), ignore, recreate or (), limited, access.secrets) as run,
+        ):
+            run.session.notice(*notes)
+            go(run, phases)
+            ended = run.report(command, drift_code=_DIFFERS if command == "plan" else 1)
+    return addressed(replace(ended, call=options.call(file, makes)))
 
 
 def _loaded(source: Path | Inventory | None, command: str) -> tuple[Inventory, str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,18 @@ def _meant(word: str, command: str) -> UsageError | None:
     making = f"provisioner lab inventory --name {word} > {word}.yml"
     cure = f"provisioner lab down --name {word}" if down else making
     return UsageError(f"{word} is a lab, and {command} needs an inventory", cure=cure)
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Name the inventory in what an error advises. path: as the user wrote it; "" if there is no file."""
+    from provisioner.errors import ProvisionerError, with_inventory
+
+    try:
+        yield
+    except ProvisionerError as error:
+        error.cure = with_inventory(error.cure, path)
+        raise
 
 
 def within_reach(keys: Iterable[Path | None]) -> None:

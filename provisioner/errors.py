@@ -20,11 +20,24 @@ ProvisionerError
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import traceback
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_COMMAND = re.compile(r"(\bprovisioner [^`\n]*?)\bINVENTORY\b")
+
+
+def with_inventory(text: str, path: str) -> str:
+    """Return a text in which commands of provisioner name this inventory instead of INVENTORY, so that they can be copied.
+
+    path: as the user wrote it; "" leaves the text as it is.
+    """
+    return _COMMAND.sub(lambda found: found[1] + shlex.quote(path), text) if path else text
 
 
 def error_text(what: str, *, tried: str = "", answer: str = "", cure: str = "") -> str:

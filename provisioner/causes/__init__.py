@@ -25,6 +25,7 @@ from provisioner.causes import (
     system,
 )
 from provisioner.causes.base import RESTART, Cause, Family, Kind
+from provisioner.errors import with_inventory
 from provisioner.model import Fix, Severity
 
 if TYPE_CHECKING:
@@ -88,9 +89,10 @@ def severity(problem: Problem) -> Severity:
 
 
 def cure(problem: Problem) -> str:
-    """Return what to do next about a problem."""
+    """Return what to do next about a problem. Its commands name the inventory if the problem has it in the value `inventory`."""
     cause = of(problem)
-    return template(cause.variants[problem.variant] if problem.variant else cause.cure, problem.values)
+    text = template(cause.variants[problem.variant] if problem.variant else cause.cure, problem.values)
+    return with_inventory(text, str(problem.values.get("inventory", "")))
 
 
 def unexplained(problems: Iterable[Problem]) -> list[Problem]:

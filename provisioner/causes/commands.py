@@ -100,7 +100,7 @@ FAMILY = Family(
             "the host to remove can't be reached and is assumed to be gone",
             Severity.WARNING,
             "What provisioner wrote on the host stays there, since a run can't log in to remove it.",
-            "if the host comes back, run `provisioner remove` again with its address, {address}",
+            "if the host comes back, remove it then: provisioner remove {address} INVENTORY",
             kind=Kind.REFUSAL,
         ),
         Cause(
@@ -146,9 +146,9 @@ FAMILY = Family(
             "the inventory still names the removed host",
             Severity.WARNING,
             "The next `provisioner up` would add the host again.",
-            "remove the host from the file there: otherwise the next `provisioner up` adds it again",
+            "remove the host from the file there: otherwise the next `provisioner up INVENTORY` adds it again",
             variants={
-                "servers": "remove the host from the file there: otherwise the next `provisioner up` adds it again; remove {key}"
+                "servers": "remove the host from the file there: otherwise the next `provisioner up INVENTORY` adds it again; remove {key}"
                 " completely, since it does not allow the number of names left ({others}); the present {role}s stay then"
             },
             kind=Kind.REFUSAL,
@@ -186,7 +186,7 @@ FAMILY = Family(
             Severity.STOP,
             "With --limit, `up` changes some hosts only. Members of the store or swarm, their security and the shared networks"
             " concern all hosts. A host that joined alone would not be reached by the others, whose firewalls do not know it.",
-            "run it without --limit; `provisioner plan` shows the changes of all hosts",
+            "run it without --limit; `provisioner plan INVENTORY` shows the changes of all hosts",
             kind=Kind.REFUSAL,
         ),
         Cause(
@@ -194,7 +194,7 @@ FAMILY = Family(
             "the host to remove is the only one",
             Severity.STOP,
             "`remove` needs other hosts that continue the cluster.",
-            "use `provisioner down`, which puts all hosts back",
+            "use `provisioner down INVENTORY`, which puts all hosts back",
             kind=Kind.REFUSAL,
         ),
         Cause(
@@ -203,7 +203,7 @@ FAMILY = Family(
             Severity.STOP,
             "Consul and etcd have secrets only if provisioner sets them up with security. etcd can't change its certificate"
             " authority while it runs.",
-            "enable it in store.security and run `provisioner up`; or see the documentation of your store",
+            "enable it in store.security and run `provisioner up INVENTORY`; or see the documentation of your store",
             kind=Kind.REFUSAL,
         ),
         Cause(
@@ -211,7 +211,7 @@ FAMILY = Family(
             "the store differs from the inventory",
             Severity.STOP,
             "A rotation replaces secrets only if the store matches the inventory.",
-            "run `provisioner up` first",
+            "run `provisioner up INVENTORY` first",
             kind=Kind.REFUSAL,
         ),
         Cause(

@@ -164,13 +164,13 @@ FAMILY = Family(
             "the key of the certificate authority is missing",
             "New certificates are signed with the authority's key, which only the store's servers have. None that answers has"
             " it.",
-            "bring a server that has it back; or create a new authority: provisioner rotate certificates --ca",
+            "bring a server that has it back; or create a new authority: provisioner rotate certificates --ca INVENTORY",
         ),
         failure(
             "rotation-incomplete",
             "a rotation did not reach all hosts",
             "A host dropped out before it had the new secrets. The old ones stay valid, so that it is not shut out.",
-            "fix what is reported about the host, run `provisioner up`, then run the rotation again",
+            "fix what is reported about the host, run `provisioner up INVENTORY`, then run the rotation again",
         ),
         failure(
             "member-stays",

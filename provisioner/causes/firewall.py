@@ -31,7 +31,7 @@ FAMILY = Family(
             Severity.WARNING,
             "A firewall manager such as ufw or firewalld may drop the cluster's rules when it reloads. The cluster's ports are"
             " then closed until the next run puts the rules back.",
-            "open {ports} between the hosts in that firewall too, or run `provisioner up` after each of its reloads",
+            "open {ports} between the hosts in that firewall too, or run `provisioner up INVENTORY` after each of its reloads",
         ),
         Cause(
             "store-users",

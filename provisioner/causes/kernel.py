@@ -35,7 +35,7 @@ FAMILY = Family(
             "Packets to these addresses from the host itself, or from NAT on it, take the route and never reach the containers."
             " The route was added after the network was created, for example by a VPN.",
             "remove the route, or recreate the network with another subnet (change `subnet` in the inventory, then `provisioner"
-            " up --recreate {network}`)",
+            " up --recreate {network} INVENTORY`)",
             commands={"": ("ip route del {route} dev {device}",)},
             explains=("overlay-blocked", "subnet-overlap"),
         ),
@@ -283,7 +283,7 @@ FAMILY = Family(
             "the engine does not run",
             Severity.ERROR,
             "No container runs or starts on this host, and the other engines do not reach it.",
-            "start the engine; `provisioner up` does that too",
+            "start the engine; `provisioner up INVENTORY` does that too",
             variants={
                 "hangs": "the engine runs but does not answer: check journalctl -u docker, the disk, and firewall rules that drop"
                 " loopback"

@@ -26,7 +26,7 @@ FAMILY = Family(
             "The network's address pool marks the address as taken, and no container on any host has it. An engine crashed between"
             " two changes, or lost its store for a moment (moby#27398, moby#32634). Containers that get this address do not start.",
             "restart the engine on {host}, which frees what only it remembers; otherwise recreate the network when no container needs"
-            " it: provisioner up --recreate {network}. Never delete keys of the store by hand",
+            " it: provisioner up --recreate {network} INVENTORY. Never delete keys of the store by hand",
             explains=("probe-failed",),
         ),
         Cause(

@@ -15,8 +15,8 @@ _VARIANTS = MappingProxyType(
         "rule": "delete the rule on {at}, or let {protocols} pass before it",
         "nft-rule": "delete the rule on {at}, or let {protocols} pass before it",
         "likely": "check whether the rule on {at}, which has no counter, drops {protocols}; then delete it",
-        "wide": "accept {protocols} before the rule on {at}, which also drops other packets: `provisioner up` opens the cluster's ports",
-        "policy": "let {protocols} pass on {at}: `provisioner up` sets the rules; find out what removed them",
+        "wide": "accept {protocols} before the rule on {at}, which also drops other packets: `provisioner up INVENTORY` opens the cluster's ports",
+        "policy": "let {protocols} pass on {at}: `provisioner up INVENTORY` sets the rules; find out what removed them",
         "here": "find the rule on {at} that drops {protocols}: iptables-save -c; nft list ruleset",
         "between": "find what filters between {source} and {to}: a switch, a cloud's security groups, a router's access list",
     }
@@ -151,7 +151,7 @@ FAMILY = Family(
             " path. If nothing reports this to the sender, they vanish: connections open, then hang as soon as data flows. If a"
             " router reports it, hosts split packets and connections send smaller ones, which costs speed.",
             "raise the MTU of the path to {needed} bytes, or set `mtu: {size}` for the network in the inventory and run"
-            " `provisioner up --recreate {network}`",
+            " `provisioner up --recreate {network} INVENTORY`",
             explains=("path-mtu", "transfer-stalled"),
         ),
         Cause(

@@ -102,7 +102,7 @@ FAMILY = Family(
             "An open connection got no answer for seconds, or ended, although containers reach each other before and after it."
             " The path between the hosts is unstable.",
             "look for what happened at that time: the journals of both hosts, their links (ip -s link), switches and firewalls"
-            " between them; `provisioner doctor` observes the paths",
+            " between them; `provisioner doctor INVENTORY` observes the paths",
         ),
         Cause(
             "forward-blocked",
@@ -136,7 +136,7 @@ FAMILY = Family(
             Severity.ERROR,
             "Packets of a container leave with its host's address, so other hosts take them for the engine's. A container could"
             " send frames into any overlay and read the store.",
-            "`provisioner up` sets the rules that drop these packets (chain PROVISIONER-FORWARD in iptables' table mangle, chain"
+            "`provisioner up INVENTORY` sets the rules that drop these packets (chain PROVISIONER-FORWARD in iptables' table mangle, chain"
             " forward of nftables' table inet provisioner); if they disappear again, find out what flushes them",
             drifts=("rules",),
             fixable=True,
@@ -173,7 +173,7 @@ FAMILY = Family(
             Severity.ERROR,
             "The resolvers of the inventory answer, but containers do not use them, or lack the search domains or options of the"
             " inventory. The engine was started with other settings.",
-            "run `provisioner up`, which restarts the engines that were started with other DNS settings",
+            "run `provisioner up INVENTORY`, which restarts the engines that were started with other DNS settings",
             fixable=True,
         ),
         Cause(

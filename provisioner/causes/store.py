@@ -122,14 +122,14 @@ FAMILY = Family(
             Severity.STOP,
             "A Consul agent keeps its ID when it is renamed. The leader then removes the ID from the quorum because of the old"
             " name, again and again.",
-            "call the host {called} in the inventory; or remove it (provisioner remove {called}) and add it as {name}",
+            "call the host {called} in the inventory; or remove it (provisioner remove {called} INVENTORY) and add it as {name}",
         ),
         Cause(
             "acl-denied",
             "Consul denies the engine write access",
             Severity.WARNING,
             "An engine that may not write under its keys can neither announce itself nor create networks or endpoints.",
-            "run `provisioner up`, which restores the agent's token and the token's rights",
+            "run `provisioner up INVENTORY`, which restores the agent's token and the token's rights",
             fixable=True,
         ),
         Cause(
@@ -138,7 +138,7 @@ FAMILY = Family(
             Severity.WARNING,
             "The host's gossip key, certificate or token differs from the others': the host was unreachable during a rotation,"
             " or was restored from a backup. Its engine can't reach the store.",
-            "run `provisioner up`, which gives the agent the present key, certificate and token, and restarts it",
+            "run `provisioner up INVENTORY`, which gives the agent the present key, certificate and token, and restarts it",
             fixable=True,
             explains=("probe-failed",),
         ),
@@ -148,7 +148,7 @@ FAMILY = Family(
             Severity.WARNING,
             "An agent still accepts gossip keys other than the one that it sends with. The network works, but old keys are not"
             " revoked.",
-            "run `provisioner rotate gossip-key`, which revokes all other keys",
+            "run `provisioner rotate gossip-key INVENTORY`, which revokes all other keys",
         ),
         Cause(
             "gossip-key-unknown",
@@ -212,7 +212,7 @@ FAMILY = Family(
             "Engines keep their overlay networks in the store. The store answers, but does not have the networks of running"
             " containers: its data was deleted, or it kept them in memory only (moby#18841). These containers reach nobody"
             " new, and no other container can join them.",
-            "restore the store's data from a backup; without one, create the network again (provisioner up), and recreate its"
+            "restore the store's data from a backup; without one, create the network again (provisioner up INVENTORY), and recreate its"
             " containers: {containers}",
             explains=("names-unresolved", "overlay-blocked", "probe-failed", "vxlan-exists"),
             drifts=("network",),
@@ -247,7 +247,7 @@ FAMILY = Family(
             Severity.WARNING,
             "With an external store and more than about 25 hosts, the engines' gossip declares live members dead (moby#35807)."
             " Names then disappear for a while.",
-            "check the network regularly with `provisioner verify`",
+            "check the network regularly with `provisioner verify INVENTORY`",
             explains=("names-unresolved",),
         ),
     ),

@@ -37,7 +37,7 @@ FAMILY = Family(
             Severity.WARNING,
             "The engine asks a manager for its certificate, and goes on asking. Port 2377/tcp is blocked on the way to the managers,"
             " or their answers do not come back. Until then, the engine is in no swarm, and no container there joins its networks.",
-            "make sure that 2377/tcp passes from this host to {asked}; then the engine joins by itself, and `provisioner up` lets it"
+            "make sure that 2377/tcp passes from this host to {asked}; then the engine joins by itself, and `provisioner up INVENTORY` lets it"
             " ask with a new token",
             drifts=("swarm", "network"),
             explains=("engines-apart", "probe-failed"),
@@ -48,7 +48,7 @@ FAMILY = Family(
             Severity.WARNING,
             "Two swarms were created for one cluster, for example by two runs at the same time. The host shares no network with"
             " the others.",
-            "run `provisioner up`: if that swarm is empty, the host leaves it and joins the others",
+            "run `provisioner up INVENTORY`: if that swarm is empty, the host leaves it and joins the others",
             fixable=True,
             explains=("engines-apart",),
         ),

@@ -98,7 +98,7 @@ FAMILY = Family(
             "a host can't be examined",
             Severity.ERROR,
             "The run could not connect to the host, or the host stopped answering. Only what other hosts see of it is known.",
-            "check that the host is up and sshd runs there; if it is gone for good: provisioner remove {host}",
+            "check that the host is up and sshd runs there; if it is gone for good: provisioner remove {host} INVENTORY",
             variants={"told": "{cure}"},
             explains=("engines-apart", "overlay-blocked", "names-unresolved", "store-no-leader", "probe-failed"),
         ),
@@ -107,7 +107,7 @@ FAMILY = Family(
             "hosts differ from the inventory",
             Severity.ERROR,
             "Somebody or something changed the hosts since the last run, or the inventory was changed but not applied.",
-            "`provisioner plan` shows the differences, and `provisioner up` repairs them",
+            "`provisioner plan INVENTORY` shows the differences, and `provisioner up INVENTORY` repairs them",
             fixable=True,
         ),
         Cause(
@@ -115,7 +115,7 @@ FAMILY = Family(
             "a proof failed, and no known cause explains it",
             Severity.ERROR,
             "The network does not work, but nothing that was observed is a known cause.",
-            "run `provisioner verify -v` for all details of the proof",
+            "run `provisioner verify -v INVENTORY` for all details of the proof",
         ),
     ),
 )

@@ -139,7 +139,7 @@ class Kv:
 
     def reunion(self, site: SiteView) -> str:
         blocked = "7946/tcp or 7946/udp is blocked between these hosts"
-        return f"run `provisioner up`, which connects the engines again; if that does not help, {blocked}"
+        return f"run `provisioner up INVENTORY`, which connects the engines again; if that does not help, {blocked}"
 
     def closed(self, site: SiteView, host: str) -> Closed | None:
         """An engine that can't use its store finds no network. Without a leader, it tries for two minutes."""

@@ -83,6 +83,6 @@ def _known(option: str, patterns: Iterable[str], units: Sequence[Unit]) -> None:
             known = nearest(pattern, [*names, *NAMES, *causes.CAUSES])
             raise UsageError(
                 f"{option} {code(pattern)}: no proof of this inventory, observation or cause has this name{known}",
-                cure="`provisioner verify --list` shows the proofs, `provisioner causes` the causes;"
+                cure="`provisioner verify --list INVENTORY` shows the proofs, `provisioner causes` the causes;"
                 f" the observations are {' and '.join(NAMES)}",
             )

@@ -59,7 +59,9 @@ class Choice:
         found = [unit for unit in units if _any(self.only, unit)] if self.only else self.usual(units)
         chosen = tuple(unit for unit in found if not _any(self.skip, unit))
         if found and not chosen:
-            raise UsageError("--skip leaves no proof to run", cure="`provisioner verify --list` shows the proofs")
+            raise UsageError(
+                "--skip leaves no proof to run", cure="`provisioner verify --list INVENTORY` shows the proofs"
+            )
         return chosen
 
     def usual(self, units: Iterable[Unit]) -> list[Unit]:
@@ -104,5 +106,5 @@ def _known(option: str, patterns: Iterable[str], units: Sequence[Unit]) -> None:
             names = [name for unit in units for name in (unit.name, unit.kind, f"*/{unit.network}")]
             raise UsageError(
                 f"{option} {code(pattern)}: no proof of this inventory has a matching name{nearest(pattern, names)}",
-                cure="`provisioner verify --list` shows the proofs",
+                cure="`provisioner verify --list INVENTORY` shows the proofs",
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner import causes
+from provisioner.errors import with_inventory
 from provisioner.model import Failure, State
 from provisioner.report import words
 
@@ -41,10 +42,14 @@ def document(report: Report) -> list[dict[str, object]]:
     """Return each error once, for the JSON document. A host that dropped out for a failed step has only its error."""
     found = list(failures(report))
     of_steps = {(each.host, each.why.check) for each in found if each.step}
-    return [_entry(each) for each in found if not (each.lost and (each.host, each.why.check) in of_steps)]
+    return [
+        _entry(each, report.call.inventory)
+        for each in found
+        if not (each.lost and (each.host, each.why.check) in of_steps)
+    ]
 
 
-def _entry(failed: Failed) -> dict[str, object]:
+def _entry(failed: Failed, inventory: str) -> dict[str, object]:
     cause = causes.CAUSES.get(failed.why.check)
     return {
         "check": words.line(failed.why.check),
@@ -53,6 +58,6 @@ def _entry(failed: Failed) -> dict[str, object]:
         "what": words.block(failed.why.text),
         "title": cause.title if cause else "",
         "why": cause.why if cause else "",
-        "cure": causes.template(cause.cure) if cause else "",
+        "cure": words.block(with_inventory(causes.template(cause.cure), inventory)) if cause else "",
         "kind": cause.kind.value if cause else "",
     }

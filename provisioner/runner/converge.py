@@ -257,7 +257,7 @@ def _by_own_work(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
 def _held(name: str, drift: tuple[Drift, ...]) -> StepFailed:
     """The error of drifts that need a person's decision, with the options of `up` that allow the change."""
     lines = [f"{wording.what(d)}: {d.found or 'none'}, wanted: {d.wanted or 'none'}" for d in drift]
-    asks = " and ".join(f"`provisioner {note}`" for note in dict.fromkeys(map(wording.note, drift)))
+    asks = " and ".join(f"`provisioner {note} INVENTORY`" for note in dict.fromkeys(map(wording.note, drift)))
     cure = f"change the inventory, or run {asks}, which works only while no container uses the network"
     return StepFailed(
         "the existing state differs from the inventory; left unchanged",

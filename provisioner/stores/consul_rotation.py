@@ -34,10 +34,10 @@ def renewal(cluster: Cluster, what: str, *, authority: bool) -> Renewal:
     """As `Rotates.renewal`."""
     if not getattr(cluster.inventory.the_store.security, _SWITCH[what]):
         why = f"{what} can't be rotated: store.security.{_SWITCH[what]} is off"
-        raise StepFailed(why, cause="nothing-to-rotate", cure="switch it on and run `provisioner up`")
+        raise StepFailed(why, cause="nothing-to-rotate", cure="switch it on and run `provisioner up INVENTORY`")
     if not security.in_cluster(cluster) or security.transition(cluster):
         why = "Consul does not run with the security that the inventory asks for"
-        raise StepFailed(why, cause="rotation-unready", cure="run `provisioner up` first")
+        raise StepFailed(why, cause="rotation-unready", cure="run `provisioner up INVENTORY` first")
     revokes = authority or what != "certificates"
     turns: Mapping[str, Turns] = {
         "gossip-key": gossip_key,

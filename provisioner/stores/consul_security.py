@@ -342,7 +342,7 @@ def _certificate(cluster: Cluster, host: str) -> Pair:
                 "it needs a certificate, but no reachable server has the key of the authority that signs it",
                 cause="authority-key-lost",
                 host=host,
-                cure="bring back a server of the store, or make a new authority: provisioner rotate certificates --ca",
+                cure="bring back a server of the store, or make a new authority: provisioner rotate certificates --ca INVENTORY",
             )
         return certificates.issue(signer, host, names=names, addresses=addresses)
 

@@ -346,7 +346,9 @@ class Etcd(Unstaged, Managed):
             why = "etcd reads its authority only at start: all servers and engines would have to change at once"
             raise StepFailed(why, cause="nothing-to-rotate", cure="leave out --ca")
         if not self.formed(cluster):
-            raise StepFailed("etcd has no leader", cause="rotation-unready", cure="run `provisioner up` first")
+            raise StepFailed(
+                "etcd has no leader", cause="rotation-unready", cure="run `provisioner up INVENTORY` first"
+            )
         return Renewal(_renewed, settled=True, engines=True)
 
     def wait_for_leader(self, connection: Reader, *, servers: int) -> str:

@@ -34,7 +34,7 @@ def within(steps: Collection[Step]) -> Phase:
             what = (
                 "not changed: with --limit, the members of the store or swarm and the shared networks stay as they are"
             )
-            cure = "run it without --limit; `provisioner plan` shows the changes of all hosts"
+            cure = "run it without --limit; `provisioner plan INVENTORY` shows the changes of all hosts"
             run.errors.append(Failure(error_text(what, answer="\n".join(found), cure=cure), "beyond-limit"))
         return not found
 

@@ -78,7 +78,9 @@ def _renewal(run: Run, what: str, *, authority: bool) -> Renewal:
     found = backend.renewal(run.site, what, authority=authority)
     if found.settled and any(outcome(Store(), run.site, name).drifts for name in run.site.live):
         raise StepFailed(
-            f"{backend.title} differs from the inventory", cause="rotation-unready", cure="run `provisioner up` first"
+            f"{backend.title} differs from the inventory",
+            cause="rotation-unready",
+            cure="run `provisioner up INVENTORY` first",
         )
     if away := sorted(found.holders - set(run.site.live)):
         why = f"not rotated, and nothing was changed: {', '.join(away)} would keep the old {what}, and be shut out of {backend.title} when it is back"
@@ -108,5 +110,5 @@ def _bring_up_to_date(run: Run) -> None:
     lacking = [name for name in before if name not in run.site.live]
     if run.errors or lacking:
         which = f": {', '.join(lacking)} dropped out" if lacking else ""
-        cure = "fix the reported errors, run `provisioner up`, and then run the rotation again"
+        cure = "fix the reported errors, run `provisioner up INVENTORY`, and then run the rotation again"
         raise StepFailed(f"the rotation did not reach all hosts{which}", cause="rotation-incomplete", cure=cure)

@@ -48,7 +48,7 @@ def asks_for_another(run: Run) -> bool:
 
 def asks_for_up(run: Run) -> bool:
     """Whether a rotation refused because the store differs from the inventory."""
-    return run.code == 1 and "run `provisioner up` first" in run.err
+    return run.code == 1 and "check: rotation-unready" in run.err
 
 
 def unsettled(run: Run) -> list[str]:

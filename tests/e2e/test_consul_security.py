@@ -201,7 +201,7 @@ def nothing_is_rotated_while_a_host_is_away(cluster: Cluster) -> None:
             in run.err
         )
         assert (
-            "bring node3 back and run it again; or take it out of the cluster: provisioner remove node3 INVENTORY"
+            f"bring node3 back and run it again; or take it out of the cluster: provisioner remove node3 {cluster.inventory}"
             in run.err
         )
     cluster.lab.start("node3")

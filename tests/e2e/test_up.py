@@ -284,7 +284,7 @@ def test_verify_and_status_report_the_state_and_change_nothing(settled):
     assert run.report["seconds"] < 60, "the proofs do not wait for networks that no engine can find"
     error = run.report["proofs"][0]["error"]
     assert "no probe on node1: Consul has no leader, so engines can't use it; it does not run on node2, node3" in error
-    assert "on node1, node2, node3: bring the store back first: provisioner up INVENTORY" in error
+    assert f"on node1, node2, node3: bring the store back first: provisioner up {cluster.inventory}" in error
     cluster.up()
 
 

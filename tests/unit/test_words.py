@@ -250,6 +250,16 @@ def test_a_mistyped_command_is_followed_by_the_nearest(words, meant):
     assert err.endswith(f"; did you mean `{meant}`?\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [("verify --list nu.yml --only x", "nu.yml"), ("verify --list --skip '*'", "cluster.yml"),
+     ("verify nu.yml --only x", "nu.yml"), ("doctor nu.yml --skip x", "nu.yml")],
+)  # fmt: skip
+@pytest.mark.usefixtures("default")
+def test_advice_names_the_inventory(words, file):
+    assert f"next:  `provisioner verify --list {file}` shows the proofs" in typed(words)[1]
+
+
 def test_a_word_like_no_command():
     assert typed("xyzzy")[1].endswith("no such command: `xyzzy`\n")
     assert "\x1b" not in typed("'\x1b[2J'")[1]

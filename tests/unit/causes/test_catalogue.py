@@ -3,6 +3,7 @@
 import ast
 import re
 import string
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -257,6 +258,33 @@ def test_a_cure_names_the_values_of_its_problem():
     problem = Problem("disk-full", "node1", "/var is full", {"mount": "/var"})
     assert causes.cure(problem) == "free space on /var; its largest folders: du -xh /var | sort -h | tail"
     assert causes.severity(problem) is Severity.STOP
+
+
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
+def test_commands_of_provisioner_in_a_cure_are_whole(cause):
+    for cure in templates(cause).values():
+        for command in re.findall(r"provisioner (?:up|plan|verify|doctor|remove|down|rotate)[^`),:.]*", cure):
+            assert "INVENTORY" in command
+
+
+def test_a_cure_names_the_inventory_that_its_problem_has():
+    problem = Problem("store-down", "node1", "Consul does not run")
+    assert causes.cure(problem) == "bring the store back first: provisioner up INVENTORY"
+    known = replace(problem, values={"inventory": "my cluster.yml"})
+    assert causes.cure(known) == "bring the store back first: provisioner up 'my cluster.yml'"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`PROVISIONER_INVENTORY` names it",
+        "INVENTORY",
+        "provisioner up cluster.yml\n| INVENTORY",
+        "`provisioner up` INVENTORY",
+    ],
+)
+def test_only_a_command_of_provisioner_gets_the_inventory(text):
+    assert errors.with_inventory(text, "a.yml") == text
 
 
 def test_braces_in_a_value_mean_nothing():

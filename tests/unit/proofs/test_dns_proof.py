@@ -85,7 +85,12 @@ def test_one_of_two_resolvers_does_not_answer(demo):
             None,
             (f"configure {ONE}, {TWO} to answer queries of the hosts", "resolver-refuses"),
         ),
-        (f"127.0.0.11=silence {ONE}=silence", f"{TWO}=NXDOMAIN", None, ("run `provisioner up`", "resolvers-outdated")),
+        (
+            f"127.0.0.11=silence {ONE}=silence",
+            f"{TWO}=NXDOMAIN",
+            None,
+            ("run `provisioner up INVENTORY`", "resolvers-outdated"),
+        ),
         (
             f"127.0.0.11=NXDOMAIN {ONE}=NXDOMAIN {TWO}=NXDOMAIN",
             "",
@@ -133,4 +138,4 @@ def test_domains_and_options_in_the_containers(demo):
     assert result(demo, good, asked=asked).state is State.SETTLED
     found = result(demo, good, bad, asked=asked)
     assert "node2: search: resolv.conf has none, options: resolv.conf has ndots:0" in found.error
-    assert "run `provisioner up`" in found.error
+    assert "run `provisioner up INVENTORY`" in found.error

@@ -168,6 +168,6 @@ def test_engines_that_do_not_know_one_another_are_the_cause(found):
     lack(found["node1"], 2, **ALL)
     text = trouble("demo", found, pairs(found), {"node1": ("node2",)}, Kv().reunion(None))
     assert "the engine of node1 does not know node2 from gossip" in text
-    assert "run `provisioner up`" in text
+    assert "run `provisioner up INVENTORY`" in text
     assert "4789" not in text
     assert causes("demo", found, pairs(found), {"node1": ("node2",)}, "") == [("engines-apart", "node1", "node2")]

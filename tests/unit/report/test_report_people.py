@@ -255,7 +255,7 @@ findings
            next:  use Debian 11's docker.io 20.10.5 or Docker's own 20.10
            check: driver-not-built
   warning  the whole cluster: many hosts in kv mode
-           next:  check the network regularly with `provisioner verify`
+           next:  check the network regularly with `provisioner verify INVENTORY`
            check: gossip-overload (to hide it: --ignore gossip-overload)
 
 stopped: 1 finding to fix first; nothing was changed

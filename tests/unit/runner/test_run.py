@@ -481,7 +481,7 @@ class TestConverging:
         assert "a node1" not in cluster.repairs
         assert made.report("up").exit_code == 1
         assert made.report("up").lost == {}
-        assert "`provisioner up --recreate a`" in made.outcomes[0].error
+        assert "`provisioner up --recreate a INVENTORY`" in made.outcomes[0].error
 
 
 class TestDroppingOut:
