@@ -24,8 +24,13 @@ FAMILY = Family(
             "unknown-host",
             "the host to remove is not known",
             Severity.STOP,
-            "Neither the inventory nor the store has a host of this name, so there is nothing to remove.",
+            "Neither the inventory nor the store has a host of this name, so there is nothing to remove. A host that can't be"
+            " reached is known by its address, which the store or swarm has.",
             "check the spelling, or give the host's address instead",
+            variants={
+                "address": "bring a majority of the other hosts back first; if the host was never part of the cluster, delete it"
+                " from the inventory instead"
+            },
             kind=Kind.REFUSAL,
         ),
         Cause(

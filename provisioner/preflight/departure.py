@@ -32,12 +32,20 @@ def findings(
     yield from machine.no_root(leaving.leaver)
     yield from machine.newer_version(leaving.leaver)
     if leaving.staying.leaving is None:
-        meant = nearest(leaving.host, leaving.whole.hosts)
-        what = f"{leaving.host} is not in the inventory, and the store has no host of that name{meant}"
-        yield Problem("unknown-host", "", what)
+        yield _unknown(leaving)
         return
     yield from _of_the_host(leaving, drain=drain, why=why, answers=answers, local=local)
     yield from of_the_quorum(leaving)
+
+
+def _unknown(leaving: Departure) -> Problem:
+    """Return why nothing is known about the host. An inventory that gives a name as its address is not enough."""
+    if leaving.host in leaving.whole.hosts:
+        what = f"{leaving.host} can't be reached, and no host that answers knows its address in the cluster"
+        return Problem("unknown-host", "", what, variant="address")
+    meant = nearest(leaving.host, leaving.whole.hosts)
+    what = f"{leaving.host} is not in the inventory, and the store has no host of that name{meant}"
+    return Problem("unknown-host", "", what)
 
 
 def _of_the_host(

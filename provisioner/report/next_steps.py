@@ -126,8 +126,8 @@ def _silent(report: Report) -> Iterator[NextStep]:
 
 
 def _dead(report: Report) -> Iterator[NextStep]:
-    if report.command in ("down", "remove"):
-        return
+    if report.command in ("down", "remove") or report.removed or report.lost.keys() >= set(report.hosts):
+        return  # without another host, nobody can remove it
     for host, why in report.lost.items():
         if why.check in _DEAD and len(report.hosts) > 1:
             name = shlex.quote(host)

@@ -156,6 +156,14 @@ NEXT = {
         replace(status(), call=CALL, exit_code=1, lost=GONE),
         ["provisioner remove node3 cluster.yml"],
     ),
+    "a status without any host": (
+        replace(status(), call=CALL, exit_code=1, lost=dict.fromkeys(status().hosts, GONE["node3"])),
+        [],
+    ),
+    "the plan of a removal with another dead host": (
+        plan(exit_code=1, call=replace(PLAN, makes="remove node2"), lost=GONE, removed="node2"),
+        [],
+    ),
     "a status with a stopped engine": (
         replace(
             status(),

@@ -210,6 +210,16 @@ def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
     assert finding.evidence == "node3 can't be managed (it refuses the key), but it is alive: it answers"
 
 
+def test_a_host_of_the_inventory_whose_address_nobody_knows(inventory):
+    """The inventory names it by a name, and the others are gone, too."""
+    whole = inventory(3)
+    hosts = {name: host.model_copy(update={"address": f"{name}.example.net"}) for name, host in whole.hosts.items()}
+    (finding,) = removal(whole.model_copy(update={"hosts": hosts}), {}).findings()
+    assert finding.id == "unknown-host"
+    assert finding.evidence == "node3 can't be reached, and no host that answers knows its address in the cluster"
+    assert "bring a majority of the other hosts back first" in causes.cure(finding)
+
+
 def test_a_host_that_nobody_knows(inventory):
     made = removal(inventory(3), consul(1, 2, 3), "noode3")
     assert ids(made) == [("unknown-host", "stop")]
