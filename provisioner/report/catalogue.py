@@ -61,11 +61,17 @@ def _explained(cause: Cause) -> Iterable[str]:
     yield ""
     yield from _wrapped(cause.why)
     yield ""
-    yield from _wrapped(f"next:  {causes.template(cause.cure)}")
-    for variant in cause.variants.values():
-        yield from _wrapped(f"or:    {causes.template(variant)}")
+    first, *others = _cures(cause)
+    yield from _wrapped(f"next:  {first}")
+    for other in others:
+        yield from _wrapped(f"or:    {other}")
     if cause.explains:
         yield from _wrapped(f"explains: {', '.join(cause.explains)}")
+
+
+def _cures(cause: Cause) -> list[str]:
+    """The cure and its variants. Two variants can differ in their commands alone."""
+    return list(dict.fromkeys(causes.template(cure) for cure in (cause.cure, *cause.variants.values())))
 
 
 def _wrapped(text: str) -> list[str]:
@@ -127,7 +133,7 @@ def page() -> str:
 
 
 def _section(cause: Cause) -> str:
-    cures = "".join(f"- {causes.template(cure)}\n" for cure in (cause.cure, *cause.variants.values()))
+    cures = "".join(f"- {cure}\n" for cure in _cures(cause))
     explains = "".join(f"[{name}](#{name}), " for name in cause.explains).removesuffix(", ")
     return (
         f"### {cause.id}\n\n**{cause.title[0].upper()}{cause.title[1:]}.** {_effect(cause)}\n\n{cause.why}\n\n"

@@ -46,6 +46,12 @@ def test_each_is_explained(name):
     assert "{" not in said
 
 
+def test_no_cure_is_told_twice():
+    for section in catalogue.page().split("\n### "):
+        cures = [line for line in section.splitlines() if line.startswith("- ")]
+        assert len(cures) == len(set(cures)), section
+
+
 def test_as_a_document():
     code, out, _ = run("causes", "--json")
     document = json.loads(out)
