@@ -31,7 +31,15 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 def default() -> Path:
     """The inventory of a command line that names none: the file of the variable, else cluster.yml. It need not exist."""
-    return Path(os.environ.get(VARIABLE) or _DEFAULT)
+    return at_home(Path(os.environ.get(VARIABLE) or _DEFAULT))
+
+
+def at_home(path: Path) -> Path:
+    """A path whose `~` the shell has left as it is: in a variable's value in quotes, or in `--log=~/run.log`."""
+    try:
+        return path if path.exists() else path.expanduser()
+    except (RuntimeError, OSError):  # no such user; no such name of a file
+        return path
 
 
 def keys(path: Path, part: str) -> list[str]:

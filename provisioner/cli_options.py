@@ -146,6 +146,7 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**given: object) -> None:
+        given = {name: cli_names.at_home(value) if isinstance(value, Path) else value for name, value in given.items()}
         options = made(**{of.name: given.pop(of.name) for of in added})
         with options.files if isinstance(options, Options) else nullcontext():
             command(**given, options=options)

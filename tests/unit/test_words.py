@@ -7,6 +7,7 @@ import json
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -168,6 +169,18 @@ def test_the_variable_wins_over_cluster_yml_and_the_command_line_over_both(defau
     typed(words)
     typed(f"{words} cluster.yml")
     assert [file for _, file in ran] == ["nu.yml", "cluster.yml"]
+
+
+def test_a_tilde_that_the_shell_has_left_is_the_home_folder(ran, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    monkeypatch.setenv(cli.cli_names.VARIABLE, "~/cluster.yml")
+    (folder / "home").mkdir()
+    (folder / "home/cluster.yml").write_text(INVENTORY)
+    assert typed("plan --log=~/run.log")[0] == 0
+    assert typed("plan '~/cluster.yml'")[0] == 0
+    assert [file for _, file in ran] == [str(folder / "home/cluster.yml")] * 2
+    assert (folder / "home/run.log").exists()
+    assert str(cli.cli_names.at_home(Path("~nosuchuser/x.yml"))) == "~nosuchuser/x.yml"
 
 
 @pytest.mark.parametrize("words", [*COMMANDS, "verify --list", "remove node2", "rotate tokens", "down"])
