@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -55,7 +57,14 @@ def keyring() -> Path:
 def require_root() -> None:
     """Raise LabError if the user is not root."""
     if os.geteuid() != 0:
-        raise LabError("the lab needs root", cure="run it again with sudo")
+        raise LabError("the lab needs root", cure=f"sudo {shlex.join(_this_command())}")
+
+
+def _this_command() -> list[str]:
+    """The command that runs, with the path of its program: sudo does not look where a virtual environment puts it."""
+    program = Path(sys.argv[0]).absolute()
+    is_module = program.name == "__main__.py"
+    return [*([sys.executable, "-m", "provisioner"] if is_module else [str(program)]), *sys.argv[1:]]
 
 
 def check(more: Mapping[str, str] = MappingProxyType({})) -> None:

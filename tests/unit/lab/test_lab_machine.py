@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,20 @@ HYBRID = """\
 35 31 0:32 / /sys/fs/cgroup/cpuset rw shared:12 - cgroup cgroup rw,cpuset,clone_children
 36 31 0:33 / /sys/fs/cgroup/old rw shared:12 - cgroup cgroup rw,pids,release_agent=/lib/systemd/agent
 """
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [("/srv/my env/bin/provisioner", "sudo '/srv/my env/bin/provisioner' lab up"),
+     ("/srv/provisioner/__main__.py", f"sudo {sys.executable} -m provisioner lab up")],
+)  # fmt: skip
+def test_without_root_the_cure_is_the_whole_command(monkeypatch, program, command):
+    """sudo does not find a program that only a virtual environment has."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "argv", [program, "lab", "up"])
+    with pytest.raises(LabError) as refused:
+        machine.require_root()
+    assert refused.value.cure == command
 
 
 @pytest.mark.parametrize("table", [V2, V2_AND_ONE])
