@@ -88,7 +88,8 @@ class Options:
         """How the command was called, for its report. inventory, makes: see `Call`."""
         from provisioner.model import Call
 
-        return Call(inventory, self.access.options, makes, diff=self.diff, lab=bool(os.environ.get(LAB)))
+        lab = os.environ.get(LAB, "")
+        return Call(inventory, self.access.options, makes, diff=self.diff, lab=bool(lab), lab_name=lab)
 
     @property
     def _paths(self) -> dict[str, Path | None]:

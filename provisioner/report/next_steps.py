@@ -59,7 +59,9 @@ def _command(report: Report, *parts: str) -> str:
     call = report.call
     limit = ["--limit", shlex.quote(",".join(report.limit))] if report.limit and parts[0] in _LIMITED else []
     beyond = bool(limit) and (_too_narrow(report) or "--recreate" in parts)
-    return " ".join(["provisioner", *parts, *([] if beyond else limit), *call.options, shlex.quote(call.inventory)])
+    within = ["provisioner", "lab", "run", "--name", shlex.quote(call.lab_name), "--"] if call.lab_name else []
+    command = ["provisioner", *parts, *([] if beyond else limit), *call.options, shlex.quote(call.inventory)]
+    return " ".join([*within, *command])
 
 
 def _too_narrow(report: Report) -> bool:

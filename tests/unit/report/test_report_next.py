@@ -92,6 +92,10 @@ NEXT = {
         ["docker run -d --name web --network demo nginx"],
     ),
     "the first up in the lab, which has no registry": (first(call=replace(CALL, lab=True)), []),
+    "a plan in a lab, whose hosts are reachable only from there": (
+        plan(daemon("node1", "10.0.0.1"), exit_code=2, call=replace(PLAN, lab=True, lab_name="demo")),
+        ["provisioner lab run --name demo -- provisioner up cluster.yml"],
+    ),
     "the second up": (first(outcomes=tuple(settled(names(3)))), []),
     "an up that lost a dead host": (
         first(lost=GONE, exit_code=1),
