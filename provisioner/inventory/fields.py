@@ -20,11 +20,16 @@ def _number(lowest: int, highest: int, kind: str = "integer") -> WithJsonSchema:
     return WithJsonSchema({"type": kind, "minimum": lowest, "maximum": highest})
 
 
-_RULE_LABEL = "use lower-case letters, digits and `-`, at most 63 characters, and no `-` at the ends"
 _CIDR_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"})
 
 HostName = Annotated[
-    str, PlainValidator(values.matching(values.LABEL, f"a host name has {_RULE_LABEL}")), _string(values.LABEL)
+    str,
+    PlainValidator(
+        values.matching(
+            values.LABEL, "a host name has lower-case letters and digits, `-` between them, and at most 63 characters"
+        )
+    ),
+    _string(values.LABEL),
 ]
 ClusterName = Annotated[
     str,
