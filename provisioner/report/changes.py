@@ -86,8 +86,9 @@ def errors(report: Report, look: Look) -> list[Text]:
 
 
 def _shared(same: list[tuple[str, str]]) -> list[str]:
-    """Return the lines of an error of several hosts: the first names all places, the others those of the first host."""
-    return [words.listed([body.partition("\n")[0] for _, body in same]), *same[0][1].splitlines()[1:]]
+    """Return the lines of an error of several hosts: the first names all places, most others those of the first host."""
+    first, *others = zip(*(body.splitlines() or [""] for _, body in same), strict=False)
+    return [words.listed(first), *map(words.together, others)]
 
 
 def _error_row(row: str, look: Look) -> list[Text]:

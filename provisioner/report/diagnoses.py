@@ -42,7 +42,7 @@ def _one(found: Diagnosis, report: Report, look: Look, number: int) -> list[Text
     rows = [("seen", words.listed(same)) for same in words.alike(found.evidence)[:3]]
     rows += [("where", found.where)] if found.where else []
     rows.append(("why", causes.CAUSES[found.id].why))
-    rows += [("cure", same[0]) for same in words.alike(advice(found))]
+    rows += [("cure", words.together(same)) for same in words.alike(advice(found))]
     rows += [("run", text) for text in commands(found)]
     if entry["explains"]:
         rows.append(("explains", _explains(found)))

@@ -21,9 +21,10 @@ _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
 _INVISIBLE = "\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 _HARMFUL = re.compile(f"[{_CONTROLS}{_INVISIBLE}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_PLACE = re.compile(  # an address of IPv4 or IPv6, perhaps with a port
-    r"\d+(?:\.\d+){3}(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?|(?<![\w:])(?:[0-9a-fA-F]*:){2,7}[0-9a-fA-F]*"
+_PLACE = re.compile(  # an address of IPv4 or IPv6, perhaps with a port; or the fingerprint of a host's key
+    r"SHA256:[A-Za-z0-9+/]{43}|\d+(?:\.\d+){3}(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?|(?<![\w:])(?:[0-9a-fA-F]*:){2,7}[0-9a-fA-F]*"
 )
+_OF_SEVERAL = "ssh-keyscan "  # a command that takes several hosts
 _MANY_HOSTS = 5
 _FEW_HOSTS = 3
 
@@ -131,6 +132,14 @@ def listed(alike: Sequence[str]) -> str:
     columns = zip(*(_PLACE.findall(line) for line in alike), strict=False)
     lists = iter([some(list(dict.fromkeys(column))) for column in columns])
     return _PLACE.sub(lambda found: next(lists, found[0]), alike[0])
+
+
+def together(alike: Sequence[str]) -> str:
+    """Return the first of some lines that differ only in places; a command that takes several hosts gets all of them."""
+    if _OF_SEVERAL not in alike[0]:
+        return alike[0]
+    columns = zip(*(text.split(" ") for text in alike), strict=False)
+    return " ".join(" ".join(dict.fromkeys(column)) for column in columns)
 
 
 def alike(texts: Sequence[str]) -> list[tuple[str, ...]]:

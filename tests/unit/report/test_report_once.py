@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from report_samples import daemon, names, plan, shown, up
 
+from provisioner.errors import error_text
 from provisioner.model import Call, Diagnosis, Failure, Outcome, Problem, State
 
 NEXT = "is the host up, and is the address in the inventory right?"
@@ -53,6 +54,22 @@ errors
       tried: connecting with SSH
       next:  {NEXT}
       check: host-unreachable"""
+    )
+
+
+def test_new_hosts_share_an_entry_with_their_fingerprints_and_one_command():
+    """The usual error of a first run."""
+    lost = {}
+    for number, host in enumerate(("node1", "node2"), 1):
+        key = f"its key is not in known_hosts: ssh-ed25519 SHA256:{str(number) * 43}"
+        cure = f"compare it, then record it: ssh-keyscan -p 22 {host}.example.net 192.0.2.{number} >> known_hosts"
+        text = error_text(f"{host}: {key}", tried="checking the host's key", cure=cure)
+        lost[host] = Failure(text, "host-key-unknown")
+    text = told(plan(lost=lost, exit_code=1))
+    assert f"its key is not in known_hosts: ssh-ed25519 SHA256:{'1' * 43}, SHA256:{'2' * 43}\n" in text
+    assert text.count("next:") == 1
+    assert (
+        "record it: ssh-keyscan -p 22 node1.example.net node2.example.net 192.0.2.1 192.0.2.2 >> known_hosts\n" in text
     )
 
 
