@@ -46,6 +46,7 @@ class PlainObserver:
         self._clock = clock
         self._lock = threading.Lock()
         self._open: dict[str, _Phase] = {}
+        self._told: dict[str, str] = {}  # host -> what was printed about it last
 
     def event(self, event: Event) -> None:
         with self._lock:
@@ -93,11 +94,14 @@ class PlainObserver:
         if event.state is None:
             if not text or phase.texts.get(event.host) == text:
                 return []
-            phase.texts[event.host] = text
+            phase.texts[event.host] = self._told[event.host] = text
             return [f"{words.line(event.phase)}  {phase.pad(event.host)}  {text}"]
         if event.state is State.SETTLED and not self._verbose:
             return []
-        return phase.report(event.phase, event.host, event.state, self._clock() - phase.began, text)
+        if not event.phase and self._told.get(event.host) == text:
+            return []  # the host dropped out, and its phase has said why
+        took = self._clock() - phase.began
+        return phase.report(event.phase, event.host, event.state, took, self._new(event.host, event.state, text))
 
     def _ended(self, event: PhaseEnded) -> list[str]:
         hosts = tuple(outcome.host for outcome in event.outcomes)
@@ -108,12 +112,19 @@ class PlainObserver:
             if outcome.state is State.SETTLED and not self._verbose:
                 settled.append(outcome.host)
             else:
-                why = _why(outcome)
+                why = self._new(outcome.host, outcome.state, _why(outcome))
                 lines += phase.report(event.name, outcome.host, outcome.state, outcome.seconds, why)
         if settled:
             names = words.hosts(settled, phase.hosts)
             lines.append(f"{words.line(event.name)}  {names}  settled  {words.seconds(event.seconds)}")
         return lines
+
+    def _new(self, host: str, state: State, why: str) -> str:
+        """The reason; "" for a failure if it is the last that was printed about this host."""
+        if state is State.FAILED and self._told.get(host) == why:
+            return ""
+        self._told[host] = why
+        return why
 
 
 def _why(outcome: Outcome) -> str:

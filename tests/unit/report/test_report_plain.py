@@ -109,6 +109,24 @@ def test_failed_and_skipped_hosts_say_why():
     ]
 
 
+def test_why_a_host_drops_out_is_printed_once():
+    gone = Outcome("node1", "connect", State.FAILED, error="node1: no answer\n  next: x", seconds=2)
+    text = Run().feed(
+        PhaseBegan("connect", "Connect", ("node1", "node2")),
+        HostChanged("node1", "connect", "no answer; trying again"),
+        HostChanged("node1", "connect", "no answer"),
+        HostChanged("node1", "", "no answer", State.FAILED),
+        PhaseEnded("connect", (gone,), 2),
+        HostChanged("node2", "", "the connection broke", State.FAILED),
+    )
+    assert text.splitlines() == [
+        "connect  node1  no answer; trying again",
+        "connect  node1  no answer",
+        "connect  node1  failed     2.00 s",
+        "  node2  failed     0.00 s  the connection broke",
+    ]
+
+
 def test_an_end_without_a_beginning_is_printed_too():
     text = Run().feed(PhaseEnded("late", (Outcome("node1", "late", State.FAILED, error="x"),), 1))
     assert text == "late  node1  failed     0.00 s  x\n"
