@@ -18,22 +18,36 @@ if TYPE_CHECKING:
 
     from provisioner.errors import UsageError
 
+# Words of other tools -> commands that may be meant. A group takes the first one that it has.
 _OF_OTHER_TOOLS = {
-    "apply": "up",
-    "create": "up",
-    "deploy": "up",
-    "delete": "remove",
-    "destroy": "down",
-    "diagnose": "doctor",
-    "diff": "plan",
-    "fix": "doctor",
-    "info": "status",
-    "install": "up",
-    "ps": "status",
-    "test": "verify",
-    "uninstall": "down",
-    "validate": "inventory check",
+    "apply": ("up",),
+    "create": ("up", "init"),
+    "delete": ("remove", "down"),
+    "deploy": ("up",),
+    "destroy": ("down",),
+    "diagnose": ("doctor",),
+    "diff": ("plan",),
+    "fix": ("doctor",),
+    "help": ("--help",),
+    "info": ("status", "list"),
+    "install": ("up",),
+    "ps": ("status", "list"),
+    "rm": ("remove", "down"),
+    "test": ("verify",),
+    "uninstall": ("down",),
+    "validate": ("inventory check",),
+    "version": ("--version",),
 }
+_OPTIONS_OF_OTHER_TOOLS = {
+    "-K": "--ask-sudo-password",
+    "-V": "--version",
+    "-k": "--ask-password",
+    "-l": "--limit",
+    "-y": "--yes",
+    "--ask-become-pass": "--ask-sudo-password",
+    "--ask-pass": "--ask-password",
+}
+_NAMES_THE_INVENTORY = frozenset({"-i", "--inventory", "-f", "--file", "-c", "--config"})
 
 
 def inventory(path: Path | None, command: str) -> Path:
@@ -130,23 +144,35 @@ def within_reach(keys: Iterable[Path | None]) -> None:
 
 
 class Group(TyperGroup):
-    """A group of commands that knows what a word stands for which is no command of it."""
+    """A group of commands whose error for an unknown word has this word, for `sharpened`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if not ctx.resilient_parsing and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            self._refuse(ctx, args[0])
+            try:
+                ctx.fail(f"no such command: {_shown(args[0])}")
+            except Exception as error:
+                vars(error)["unknown"] = args[0]
+                raise
         return super().resolve_command(ctx, args)
 
-    def _refuse(self, ctx: Any, word: str) -> None:
-        from provisioner.inventory.problems import closest, code
 
-        everywhere = {path.rpartition(" ")[2]: path for path, _ in _below(ctx.find_root().command)}
-        own = closest(word, self.commands)
-        meant = everywhere.get(word) or _OF_OTHER_TOOLS.get(word) or (own and f"{_path(ctx)}{own}")
-        meant = meant or everywhere.get(closest(word, everywhere), "")
-        if not meant and Path(word).is_file():
-            meant = f"plan {shlex.quote(word)}"
-        ctx.fail(f"no such command: {code(word)}" + (f"; did you mean `provisioner {meant}`?" if meant else ""))
+def _shown(word: str) -> str:
+    from provisioner.inventory.problems import code
+
+    return code(word)
+
+
+def _meant_command(word: str, ctx: Any, group: Any, root: Any) -> str:
+    """What a word stands for which is no command of a group, as words after `provisioner`; "" if nothing is similar."""
+    from provisioner.inventory.problems import closest
+
+    everywhere = {path.rpartition(" ")[2]: path for path, _ in _below(root)}
+    others = _OF_OTHER_TOOLS.get(word, ())
+    own = next((name for name in others if name in group.commands), "")
+    own = own or ("" if others or word in everywhere else closest(word, group.commands))
+    meant = f"{_path(ctx)}{own}" if own else everywhere.get(word) or next(iter(others), "")
+    meant = meant or everywhere.get(closest(word, everywhere), "")
+    return f"plan {shlex.quote(word)}" if not meant and Path(word).is_file() else meant
 
 
 def _path(ctx: Any) -> str:
@@ -163,26 +189,34 @@ def _below(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def sharpened(error: Any, root: Callable[[], Any]) -> Any:
-    """Add to click's error what was meant: the nearest option, the commands that have it, or the option --name.
+    """Add to click's error what was meant: a command, the nearest option, the commands that have it, or the option --name.
 
     root: makes the group of all commands.
     """
-    from provisioner.inventory.problems import closest
-
     command = getattr(getattr(error, "ctx", None), "command", None)
     if command is None:
         return error
-    own = _options(command)
-    if "possibilities" in vars(error):
-        found = closest(error.option_name, own)
-        having = [path for path, each in _below(root()) if error.option_name in _options(each)]
+    if unknown := vars(error).get("unknown"):
+        meant = _meant_command(unknown, error.ctx, command, root())
+        error.message += f"; did you mean `provisioner {meant}`?" if meant else ""
+    elif "possibilities" in vars(error):
         error.possibilities = ()
-        error.message += (
-            f"; did you mean {found}?" if found else f"; it is an option of {_listed(having)}" * bool(having)
-        )
-    elif "unexpected extra argument" in error.message and "--name" in own:
+        error.message += _meant_option(error.option_name, error.ctx, command, root)
+    elif "unexpected extra argument" in error.message and "--name" in _options(command):
         error.message += "; to name a lab, write --name before its name"
     return error
+
+
+def _meant_option(name: str, ctx: Any, command: Any, root: Callable[[], Any]) -> str:
+    from provisioner.inventory.problems import closest
+
+    own = _options(command)
+    if name in _NAMES_THE_INVENTORY and any(param.name == "inventory" for param in command.params):
+        return f"; the inventory needs no option: {ctx.command_path} cluster.yml"
+    found = _OPTIONS_OF_OTHER_TOOLS.get(name, "")
+    found = found if found in own else closest(name, own)
+    having = [path for path, each in _below(root()) if name in _options(each)]
+    return f"; did you mean {found}?" if found else f"; it is an option of {_listed(having)}" if having else ""
 
 
 def _options(command: Any) -> list[str]:
