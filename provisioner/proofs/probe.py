@@ -51,7 +51,7 @@ _LABEL = 63  # characters: the longest label in DNS
 _LOST_SANDBOX = ("could not get network sandbox", "failed get network namespace")
 _LAST = ("leaks ", "gap ", "quiet ", "cut ", "checksums ")  # lines that count after the probe's end, too
 # Lines that the docker client logs before or after an error (docker/cli#5043). They are never the cause.
-_NOISE = ("WARNING", "See '", "time=")
+_NOISE = ("WARNING", "See '", "Run 'docker run --help'", "time=")  # with the hints of 20.10 and 28
 
 
 @dataclass(frozen=True)

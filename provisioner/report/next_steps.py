@@ -123,8 +123,10 @@ def _silent(report: Report) -> Iterator[NextStep]:
         return
     if any(each.silent or each.engine_state not in ("running", "") for each in report.summaries if each.reached):
         yield NextStep(_command(report, "doctor"), "names the cause")
-    elif report.exit_code == 0:
+    elif report.exit_code == 0 and any(network.wanted for each in report.summaries for network in each.all_networks):
         yield NextStep(_command(report, "verify"), "proves the networks")
+    elif report.exit_code == 0:
+        yield NextStep(_command(report, "plan"), "shows what `up` would change: no host has a network of the inventory")
 
 
 def _dead(report: Report) -> Iterator[NextStep]:

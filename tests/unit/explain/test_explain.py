@@ -227,7 +227,8 @@ def test_an_engine_that_hangs_explains_what_waits_for_it_but_not_a_changed_file(
 def test_an_engine_on_another_store_explains_that_no_container_starts_there(site):
     """As after somebody edited daemon.json and restarted the engine."""
     probe = Problem("probe-failed", "node2", "network demo not found", network="demo")
-    for kind, expected in ((Kind.ENGINE_USES, ["drift"]), (Kind.RULES, ["drift", "probe-failed"])):
+    alone, both = ["drift"], ["drift", "probe-failed"]
+    for kind, expected in ((Kind.ENGINE_USES, alone), (Kind.SWARM, alone), (Kind.RULES, both)):
         seen = failed(healthy(site), ("node1", "node2"), problem=probe)
         outcome = Outcome("node2", "daemon", State.DRIFTED, (Drift(kind, "store"),))
         assert [each.id for each in explain(replace(seen, outcomes=(outcome,)))] == expected

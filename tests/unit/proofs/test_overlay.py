@@ -224,8 +224,9 @@ def test_what_closed_a_host_meanwhile_is_told(prove, site, monkeypatch):
     assert result.error.endswith("next:  on node1, node2: bring the store back first: provisioner up INVENTORY")
 
 
-def test_dockers_own_last_words(prove):
-    stderr = "WARNING: Localhost DNS setting\ndocker: Error response from daemon: network demo not found.\nSee 'docker run --help'.\n"
+@pytest.mark.parametrize("hint", ["See 'docker run --help'.", "\nRun 'docker run --help' for more information"])
+def test_dockers_own_last_words(prove, hint):
+    stderr = f"WARNING: Localhost DNS setting\ndocker: Error response from daemon: network demo not found.\n{hint}\n"
     result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)))
     assert "Error response from daemon: network demo not found." in result.pairs[0].detail
 

@@ -18,6 +18,7 @@ from provisioner.model import (
     Failure,
     Fix,
     Kind,
+    NetworkSummary,
     Outcome,
     Problem,
     ProofResult,
@@ -33,6 +34,7 @@ CREATED = tuple(
 )
 OURS = Outcome("node1", "store", State.DRIFTED, (Drift(Kind.FILE, "/etc/consul.json", "a\n", "b\n", is_file=True),))
 GONE = {"node3": Failure("node3: no answer", "host-unreachable")}
+DEMO = (NetworkSummary("demo", "overlay", "global", wanted=True), NetworkSummary("bridge", "bridge", "local"))
 REFUSED = {"node3": Failure("node3: the login is refused", "login-refused")}
 BLOCKED = Diagnosis((Problem("overlay-blocked", "node2", "no answer", {"port": 4789}),), pairs=4)
 
@@ -153,8 +155,12 @@ NEXT = {
     ),
     "doctor without an inventory": (failed(command="doctor", call=Call()), []),
     "a good status": (
-        replace(status(), call=CALL, summaries=status().summaries[:2]),
+        replace(status(), call=CALL, summaries=tuple(replace(s, all_networks=DEMO) for s in status().summaries[:2])),
         ["provisioner verify cluster.yml"],
+    ),
+    "a status of fresh hosts": (
+        replace(status(), call=CALL, summaries=status().summaries[:2]),
+        ["provisioner plan cluster.yml"],
     ),
     "a status with a dead host": (
         replace(status(), call=CALL, exit_code=1, lost=GONE),
