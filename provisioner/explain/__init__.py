@@ -197,11 +197,11 @@ def _diagnosis(
     explained = tuple(
         problem
         for problem in found
-        if _follows(problem, group[0], closure) and any(_related(cause, problem) for cause in group)
+        if any(_follows(problem, cause, closure) and _related(cause, problem) for cause in group)
     )
     names = {name for problem in group for name in (problem.host, problem.target) if name}
     networks = {problem.network for problem in group}
-    kinds = after | {group[0].id}
+    kinds = after | {group[0].id} | {problem.id for problem in explained}  # what follows from drift depends on its kind
     return Diagnosis(tuple(group), explained, _failure_count(proofs, names, networks, kinds))
 
 

@@ -234,6 +234,16 @@ def test_an_engine_on_another_store_explains_that_no_container_starts_there(site
         assert [each.id for each in explain(replace(seen, outcomes=(outcome,)))] == expected
 
 
+def test_drift_of_several_steps_explains_the_proofs_that_fail_from_one_of_them(site):
+    """As before the first `up`: the hosts are in no swarm yet."""
+    probe = Problem("probe-failed", "node2", "network demo not found", network="demo")
+    seen = failed(healthy(site), ("node1", "node2"), ("node2", "node1"), problem=probe)
+    drifts = (("version", Drift(Kind.FILE, "/etc/provisioner/version")), ("swarm", Drift(Kind.SWARM)))
+    outcomes = tuple(Outcome("node2", step, State.DRIFTED, (drift,)) for step, drift in drifts)
+    (found,) = explain(replace(seen, outcomes=outcomes))
+    assert (found.id, found.pairs, [problem.id for problem in found.explained]) == ("drift", 2, ["probe-failed"])
+
+
 def test_what_the_store_says_of_a_host_follows_from_the_path_that_cuts_it_off(site):
     waiting = Drift(Kind.STORE, "members", "without node2", "all hosts", Action.WAIT, "Consul")
     apart = SCENES["underlay-blocked"][0](healthy(site))
