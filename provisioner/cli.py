@@ -597,7 +597,7 @@ def _ask_if_unnamed(inventory: Path | None, command: str, question: str, *, yes:
 
 
 def _ask(path: Path | None, workflow: Callable[[Inventory], Iterable[Phase]], options: Options) -> bool:
-    """Show the changes and ask. Raises ProvisionerError unless a person on a terminal agrees.
+    """Show the changes and ask. Raises ProvisionerError unless a person on a terminal agrees, and ends if a finding stops the run.
 
     A separate question covers what an earlier version may have created without a record. If there is nothing to change,
     there is no question; the run that follows reports it.
@@ -605,6 +605,7 @@ def _ask(path: Path | None, workflow: Callable[[Inventory], Iterable[Phase]], op
     Returns: whether to remove what has no record, too.
     """
     from provisioner.model import State
+    from provisioner.report.verdict import stopped
 
     file = cli_words.inventory(path, "down")
     if file.exists():  # otherwise, the run reports that first
@@ -612,6 +613,8 @@ def _ask(path: Path | None, workflow: Callable[[Inventory], Iterable[Phase]], op
             "down asks before it removes anything", "look at the changes with --plan, then run it with --yes"
         )
     planned = _report(path, "plan", workflow, options)
+    if stopped(planned):
+        _show(replace(planned, command="down", outcomes=()), options)
     candidates = [f"{found.host}: {found.evidence}\n" for found in planned.findings if found.id == "unrecorded"]
     changes = any(outcome.state is State.DRIFTED for outcome in planned.outcomes)
     if changes:

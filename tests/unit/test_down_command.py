@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +103,17 @@ def test_a_person_agrees(monkeypatch, path, ran, answer):
     assert (code, ran[0]) == (0, ["plan", "down"])
     assert "firewall.sh" in out
     assert "[y/N]" in err
+
+
+def test_nobody_is_asked_about_what_a_finding_prevents(monkeypatch, path, ran):
+    plan, found = cli._report, Problem("containers-attached", "", "containers of node1 are on demo", variant="down")
+    monkeypatch.setattr(
+        cli, "_report", lambda *of, **more: replace(plan(*of, **more), findings=(found,), exit_code=1, writes=0)
+    )
+    code, out, err = down(monkeypatch, path, answer="y\n")
+    assert (code, ran[0], "[y/N]" in err) == (1, ["plan"], False)
+    assert "containers of node1 are on demo" in out
+    assert "stopped: 1 finding to fix first; nothing was changed" in out
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "maybe\n"])
