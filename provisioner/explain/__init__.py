@@ -39,7 +39,7 @@ _OF_HOSTS: tuple[Detector, ...] = tuple(
 )
 OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
 _OF_THE_ENGINE = frozenset(
-    {"engine-uses", "engine-leaves", "network", "swarm"}
+    {"engine-uses", "engine-leaves", "network", "swarm", "engines"}
 )  # kinds of drift with which a network is not shared
 _NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
 _OF_THE_STORE = frozenset({"store-no-leader"})

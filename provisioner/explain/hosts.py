@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from provisioner.explain.base import Seen
 
+_ENGINES = "engines"  # the step that installs missing engines
 _SHOWN = 3  # most failures of a proof that are listed
 
 
@@ -34,12 +35,13 @@ def drift(seen: Seen) -> Iterator[Problem]:
     for outcome in seen.outcomes:
         if outcome.state is not State.DRIFTED:
             continue
+        missing = _ENGINES if outcome.step == _ENGINES else ""
         rest = [each for each in outcome.drifts if not {each.kind, each.target} & explainable]
         alone = [each for each in outcome.drifts if each not in rest]
         for drifts in (*([each] for each in alone), *([rest] if rest else [])):
             names = list(dict.fromkeys(map(wording.what, drifts)))
             evidence = f"{outcome.host}: {outcome.step}: {few(names)}"
-            kind, target = (drifts[0].kind.value, drifts[0].target) if drifts is not rest else ("", "")
+            kind, target = (drifts[0].kind.value, drifts[0].target) if drifts is not rest else (missing, "")
             values = {"kind": kind, "target": target}
             yield Problem("drift", outcome.host, evidence, values, where=f"step {outcome.step}")
 

@@ -121,12 +121,14 @@ def _unknown(report: Report) -> Iterator[NextStep]:
 def _silent(report: Report) -> Iterator[NextStep]:
     if report.command != "status":
         return
-    if any(each.silent or each.engine_state not in ("running", "") for each in report.summaries if each.reached):
+    states = {each.engine_state for each in report.summaries if each.reached}
+    begun = any(network.wanted for each in report.summaries for network in each.all_networks)
+    if states - {"running", "absent", ""} or any(each.silent for each in report.summaries if each.reached):
         yield NextStep(_command(report, "doctor"), "names the cause")
-    elif report.exit_code == 0 and any(network.wanted for each in report.summaries for network in each.all_networks):
+    elif report.exit_code == 0 and begun and "absent" not in states:
         yield NextStep(_command(report, "verify"), "proves the networks")
     elif report.exit_code == 0:
-        yield NextStep(_command(report, "plan"), "shows what `up` would change: no host has a network of the inventory")
+        yield NextStep(_command(report, "plan"), "shows what `up` would set up")
 
 
 def _dead(report: Report) -> Iterator[NextStep]:

@@ -234,11 +234,14 @@ def test_an_engine_on_another_store_explains_that_no_container_starts_there(site
         assert [each.id for each in explain(replace(seen, outcomes=(outcome,)))] == expected
 
 
-def test_drift_of_several_steps_explains_the_proofs_that_fail_from_one_of_them(site):
-    """As before the first `up`: the hosts are in no swarm yet."""
+@pytest.mark.parametrize(
+    "of_the_engine", [("swarm", Drift(Kind.SWARM)), ("engines", Drift(Kind.PACKAGE, "docker.io"))], ids=lambda of: of[0]
+)
+def test_drift_of_several_steps_explains_the_proofs_that_fail_from_one_of_them(site, of_the_engine):
+    """As before the first `up`: the hosts are in no swarm yet, or have no engine."""
     probe = Problem("probe-failed", "node2", "network demo not found", network="demo")
     seen = failed(healthy(site), ("node1", "node2"), ("node2", "node1"), problem=probe)
-    drifts = (("version", Drift(Kind.FILE, "/etc/provisioner/version")), ("swarm", Drift(Kind.SWARM)))
+    drifts = (("version", Drift(Kind.FILE, "/etc/provisioner/version")), of_the_engine)
     outcomes = tuple(Outcome("node2", step, State.DRIFTED, (drift,)) for step, drift in drifts)
     (found,) = explain(replace(seen, outcomes=outcomes))
     assert (found.id, found.pairs, [problem.id for problem in found.explained]) == ("drift", 2, ["probe-failed"])

@@ -158,6 +158,17 @@ NEXT = {
         replace(status(), call=CALL, summaries=tuple(replace(s, all_networks=DEMO) for s in status().summaries[:2])),
         ["provisioner verify cluster.yml"],
     ),
+    "a status of hosts of which one has no engine": (
+        replace(
+            status(),
+            call=CALL,
+            summaries=(
+                replace(status().summaries[0], all_networks=DEMO),
+                replace(status().summaries[1], engine_state="absent"),
+            ),
+        ),
+        ["provisioner plan cluster.yml"],
+    ),
     "a status of fresh hosts": (
         replace(status(), call=CALL, summaries=status().summaries[:2]),
         ["provisioner plan cluster.yml"],
