@@ -106,7 +106,8 @@ FAMILY = Family(
             "drift",
             "hosts differ from the inventory",
             Severity.ERROR,
-            "Somebody or something changed the hosts since the last run, or the inventory was changed but not applied.",
+            "Somebody or something changed the hosts since the last run, or the inventory was changed but not applied. Before the"
+            " first `up`, everything differs.",
             "`provisioner plan INVENTORY` shows the differences, and `provisioner up INVENTORY` repairs them",
             fixable=True,
         ),
