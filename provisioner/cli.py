@@ -7,6 +7,7 @@ import functools
 import gc
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Never
@@ -291,9 +292,9 @@ def doctor(
             "applies with --manager only", param_hint="--reach-nodes, --key, --jump, --known-hosts"
         )
 
-    def workflow(found: Inventory) -> Iterable[Phase]:
-        from provisioner.workflows.doctor import phases
+    from provisioner.workflows.doctor import phases
 
+    def workflow(found: Inventory) -> Iterable[Phase]:
         return phases(found, choice, collector.begin(found), deep=deep)
 
     run = functools.partial(_report, inventory, "doctor", options=options, limit=limit)
@@ -308,6 +309,7 @@ def doctor(
             if all(each.state is State.SKIPPED for each in fixes):
                 _end_shown(result, options)
             result = _added(result, run(functools.partial(_repair, choice=choice, before=result)))
+            result = _recovered(result, lambda: run(lambda found: phases(found, choice, deep=deep)))
         _show(result, options)
 
 
@@ -315,6 +317,21 @@ def _repair(found: Inventory, choice: Choice, before: Report) -> Iterable[Phase]
     from provisioner.workflows.doctor import fixing
 
     return fixing(found, choice, before)
+
+
+_PAUSES = (5, 10, 20)  # seconds
+
+
+def _recovered(result: Report, look: Callable[[], Report]) -> Report:
+    """Look again while proofs still see what may only need time: after a cure, engines learn names within half a minute."""
+    from provisioner.causes.proofs import SYMPTOMS
+
+    for pause in _PAUSES:
+        if not result.causes or any(cause.id not in SYMPTOMS for cause in result.causes):
+            break
+        time.sleep(pause)
+        result = replace(_added(result, look()), fixes=result.fixes)
+    return result
 
 
 def _added(before: Report, after: Report) -> Report:

@@ -123,6 +123,25 @@ def test_where_no_cure_is_wanted_the_document_says_so(monkeypatch, path, ran):
     assert code == 1
 
 
+@pytest.mark.parametrize(
+    ("left", "looks"),
+    [
+        ([["names-unresolved"], []], 1),
+        ([["names-unresolved", "overlay-blocked"], ["names-unresolved"], []], 2),
+        ([["names-unresolved"]] * 9, 3),
+        ([["names-unresolved", "packet-loss"], []], 0),
+    ],
+)
+def test_what_may_only_need_time_is_looked_at_again_after_a_cure(monkeypatch, path, ran, left, looks):
+    slept = []
+    monkeypatch.setattr(cli.time, "sleep", slept.append)
+    ran[1][1:] = [[Diagnosis((Problem(name, "node1", "seen", network="demo"),)) for name in names] for names in left]
+    done = CliRunner().invoke(cli.app, ["doctor", path, "--fix", "--yes", "--json"])
+    assert len(slept) == looks
+    assert [cause["id"] for cause in json.loads(done.stdout)["causes"]] == left[looks]
+    assert {fix["state"] for fix in json.loads(done.stdout)["fixes"]} == {"converged"}
+
+
 def test_nobody_is_asked_where_there_is_no_cure(monkeypatch, path, ran):
     ran[1][0].clear()
     _, out, err = doctor(monkeypatch, path, "--fix", answers="y\n")
