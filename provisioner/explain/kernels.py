@@ -41,6 +41,12 @@ def overlays(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
     return {name: found for name, found in networks if found.get("Driver") in _OVERLAYS and not found.get("Ingress")}
 
 
+def of_all(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
+    """Return the same, with networks that only other engines list: one whose store is down lists none, but its kernel has them."""
+    others = {network: entry for name in seen.site.live for network, entry in overlays(seen, name).items()}
+    return others | overlays(seen, host)
+
+
 def settings(seen: Seen) -> Iterator[Problem]:
     """Find kernel settings that break engines, full tables, and LXC hosts."""
     for name, kernel in seen.observed.kernels.items():
@@ -271,7 +277,7 @@ def numbers(seen: Seen) -> Iterator[Problem]:
         live = {
             space.name: "" for space in kernel.spaces.values() if any(each.startswith(space.network) for each in known)
         }
-        for network, entry in overlays(seen, name).items():
+        for network, entry in of_all(seen, name).items():
             space = kernel.space_of(str(entry.get("Id", "")))
             if space:
                 live[space.name] = network
@@ -329,7 +335,7 @@ def links_down(seen: Seen) -> Iterator[Problem]:
     """Find containers whose interface on an overlay is down."""
     for name, kernel in seen.observed.kernels.items():
         names = names_of(seen, name)
-        for network, entry in overlays(seen, name).items():
+        for network, entry in of_all(seen, name).items():
             subnets = list(_subnets(entry))
             for space in kernel.spaces.values():
                 for address, mac in () if space.network else space.inner:
@@ -430,7 +436,7 @@ def forwarding(seen: Seen) -> Iterator[Problem]:
     """Find missing and wrong forwarding entries of overlays."""
     for network, by_address in endpoints(seen).items():
         for name, kernel in seen.observed.kernels.items():
-            entry = overlays(seen, name).get(network) or {}
+            entry = of_all(seen, name).get(network) or {}
             space = kernel.space_of(str(entry.get("Id", "")))
             if space and space.vxlans:
                 for address, holders in by_address.items():
