@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError, Refused
+from provisioner.jumps import as_jump
 from provisioner.model import SshTarget
 from provisioner.parallel import each
-from provisioner.transport import proxy
 from provisioner.transport.command_line import hops, way
 from provisioner.transport.text import clean, tail
 
@@ -136,7 +136,7 @@ def _listed(found: Mapping[str, list[str]]) -> dict[str, list[list[str]]]:
     listed = {
         key: [value.split() if key.endswith("knownhostsfile") else [value] for value in of] for key, of in found.items()
     }
-    jump = proxy.as_jump(found.get("proxycommand", [""])[0])
+    jump = as_jump(found.get("proxycommand", [""])[0])
     return {**listed, "proxyjump": [[jump]]} if jump else listed
 
 
@@ -251,7 +251,7 @@ class _Lookup:
     def _through(self, target: SshTarget, done: SshTarget, values: _Values) -> SshTarget:
         """The completed target with the configuration's jump hosts or ProxyCommand."""
         command, words = (values.first(keyword) for keyword in ("proxycommand", "proxyjump"))
-        words = words or proxy.as_jump(command)
+        words = words or as_jump(command)
         if words:
             return replace(done, jump=self._chain([_hop(target, word) for word in words.split(",")], ""))
         return replace(done, proxy=values.command(command)) if command else done

@@ -12,6 +12,7 @@ from provisioner.errors import InventoryError
 from provisioner.inventory.importers import ssh_config, ssh_lines
 from provisioner.inventory.importers.found import text_of
 from provisioner.inventory.problems import escaped, shown
+from provisioner.jumps import as_jump
 
 if TYPE_CHECKING:
     from provisioner.inventory.importers.found import Machine
@@ -29,7 +30,6 @@ _UNUSED_OPTIONS = {
     "kbdinteractiveauthentication", "loglevel", "passwordauthentication", "preferredauthentications", "pubkeyauthentication",
     "serveralivecountmax", "serveraliveinterval", "tcpkeepalive", "updatehostkeys", "visualhostkey",
 }  # fmt: skip
-_QUIET = ("-q", "-A", "-C", "-T", "-x")  # arguments of a ProxyCommand's ssh without a meaning for a jump host
 _NO_FILE = ("none", "/dev/null")
 
 Options = list[tuple[str, list[str]]]
@@ -79,28 +79,11 @@ def _add(flag: str, value: str, found: Arguments) -> None:
         except ValueError:
             found.lost.append("an option without a value")
             return
-        if jump := jump_of(arguments) if keyword == "proxycommand" else "":
+        if jump := as_jump(" ".join(arguments)) if keyword == "proxycommand" else "":
             keyword, arguments = "proxyjump", [jump]
         found.options.append((keyword, arguments))
         if keyword not in _READ | _UNUSED_OPTIONS:
             found.lost.append(shown(keyword).strip("'"))
-
-
-def jump_of(command: list[str]) -> str:
-    """The jump host of a ProxyCommand like `ssh -W %h:%p -q user@gateway`, or "" if the command is anything else."""
-    words = " ".join(command).split()
-    if not words or Path(words[0]).name != "ssh":
-        return ""
-    given, hosts, rest = {"-W": "", "-l": "", "-p": ""}, [], iter(words[1:])
-    for word in rest:
-        if word in given:
-            given[word] = next(rest, "")
-        elif word not in _QUIET:
-            hosts.append(word)
-    if len(hosts) != 1 or hosts[0].startswith("-") or given["-W"].replace("[%h]", "%h") != "%h:%p":
-        return ""
-    user, port = (f"{given['-l']}@" if given["-l"] else ""), (f":{given['-p']}" if given["-p"] else "")
-    return f"{user}{hosts[0]}{port}"
 
 
 class Ssh:

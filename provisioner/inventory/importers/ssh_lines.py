@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from provisioner.errors import InventoryError
 from provisioner.inventory.importers.found import stopped
 from provisioner.inventory.problems import escaped
+from provisioner.jumps import as_jump
 
 Include = Callable[[str], Iterable[tuple[str, "str | InventoryError"]]]
 """Converts an argument of `Include` to names of files, and their texts or why they can't be read."""
@@ -59,6 +60,10 @@ class Config:
             if block.holds_for(name):
                 for keyword, arguments in block.options:
                     options.setdefault(keyword, []).append(arguments)
+        command = " ".join(options.get("proxycommand", [[]])[0])
+        if "proxyjump" not in options and (jump := as_jump(command)):
+            options["proxyjump"] = [[jump]]
+            del options["proxycommand"]
         return options
 
 

@@ -129,6 +129,8 @@ LINES: dict[str, tuple[str, dict[str, str]]] = {
     "negated": ("Host * !h\nPort 5\nHost !x *\nPort 6", {"port": "6"}),
     "negated alone": ("Host !x\nPort 5", {"port": "22"}),
     "wildcards": ("Host ?\nUser one\nHost ??\nPort 9", {"user": "one", "port": "22"}),
+    "a command that jumps": ("ProxyCommand ssh -q -W %h:%p -p 7 u@b", {"jump": "u@b:7"}),
+    "another one": ("ProxyCommand ssh u@b nc %h %p", {"jump": "u@b:22"}),
     "brackets are no wildcards": ("Host [h]\nPort 5", {"port": "22"}),
 }
 
@@ -140,7 +142,7 @@ def test_options(lines: str, expected: dict[str, str]) -> None:
 
 
 NOTES: dict[str, tuple[str, str]] = {
-    "command": ("ProxyCommand ssh -W %h:%p x", "is reached by a ProxyCommand"),
+    "command": ("ProxyCommand nc -X 5 %h %p", "is reached by a ProxyCommand"),
     "password first": ("PreferredAuthentications password,publickey", "uses a password"),
     "no keys": ("PubkeyAuthentication no", "uses a password"),
     "alias of the key": ("HostKeyAlias x", "HostKeyAlias is ignored"),
