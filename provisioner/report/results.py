@@ -32,7 +32,8 @@ _HEAD = """\
 ## Tried in the lab
 
 Each fault of the lab is made on three hosts, and then `doctor` and `doctor --fix` run. The seconds are the medians of whole runs,
-controller and hosts on one machine with two cores{load}. `doctor --fix` looks twice, before and after the cure. Results of a swarm are marked. "by tests": the lab
+controller and hosts on one machine with two cores{load}. `doctor --fix` looks twice, before and after the cure. Results of a swarm, and of hosts
+on two segments with a router between them ("routed"), are marked. "by tests": the lab
 has no fault of this cause, and tests make it there in another way. "constructed": it is tested with constructed observations only;
 [the reasons](decisions/causes.md#causes-that-the-lab-does-not-make). [How to measure again](lab.md#results-of-the-doctor).
 
@@ -75,7 +76,7 @@ def _cell(by_cluster: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the seconds, by kind of cluster; and how many runs worked, unless all did."""
     texts = []
     for cluster, run in sorted(by_cluster.items()):
-        where = f" ({cluster})" if cluster.startswith("swarm") else ""
+        where = f" ({cluster})" if cluster.startswith(("swarm", "routed")) else ""
         some = f", {run['worked']} of {run['runs']} runs" if run["worked"] < run["runs"] else ""
         texts.append(f"{run['seconds']:.1f} s{where}{some}" if run["worked"] else f"no{where}{some}")
     return "; ".join(texts) or "not run"
