@@ -44,7 +44,7 @@ _OF_THE_ENGINE = frozenset(
 _NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
 _OF_THE_STORE = frozenset({"store-no-leader"})
 _OF_THE_SWARM = "swarm-leaderless"  # the host that reports it is one of many
-# Proofs see it wherever it is. So what follows from it follows from a cause of it only where it was seen.
+# Proofs report this problem wherever it exists. So its consequences are explained by it, and not by its causes.
 _SEEN = "overlay-blocked"
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 

@@ -41,10 +41,13 @@ def overlays(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
     return {name: found for name, found in networks if found.get("Driver") in _OVERLAYS and not found.get("Ingress")}
 
 
-def of_all(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
-    """Return the same, with networks that only other engines list: one whose store is down lists none, but its kernel has them."""
-    others = {network: entry for name in seen.site.live for network, entry in overlays(seen, name).items()}
-    return others | overlays(seen, host)
+def of_kernels(seen: Seen) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the overlay networks that each observed kernel may have: host -> name -> entry of the API's network list.
+
+    This includes networks that only other engines list: an engine whose store is down lists none, but its kernel has them.
+    """
+    known = {network: entry for name in seen.site.live for network, entry in overlays(seen, name).items()}
+    return {name: known | overlays(seen, name) for name in seen.observed.kernels}
 
 
 def settings(seen: Seen) -> Iterator[Problem]:
@@ -270,6 +273,7 @@ def _has_containers(space: Space) -> bool:
 def numbers(seen: Seen) -> Iterator[Problem]:
     """Find VXLAN devices that are missing or down, that have a wrong VNI, or that a crashed engine left."""
     found: dict[str, dict[str, frozenset[int]]] = defaultdict(dict)
+    listed = of_kernels(seen)
     known = {  # includes a swarm's ingress, which has a namespace too
         str(network.get("Id", "")) for name in seen.site.live for network in seen.site.facts[name].networks.values()
     }
@@ -277,7 +281,7 @@ def numbers(seen: Seen) -> Iterator[Problem]:
         live = {
             space.name: "" for space in kernel.spaces.values() if any(each.startswith(space.network) for each in known)
         }
-        for network, entry in of_all(seen, name).items():
+        for network, entry in listed[name].items():
             space = kernel.space_of(str(entry.get("Id", "")))
             if space:
                 live[space.name] = network
@@ -333,9 +337,10 @@ def _down(name: str, network: str, space: Space, link: Mapping[str, Any], where:
 
 def links_down(seen: Seen) -> Iterator[Problem]:
     """Find containers whose interface on an overlay is down."""
+    listed = of_kernels(seen)
     for name, kernel in seen.observed.kernels.items():
         names = names_of(seen, name)
-        for network, entry in of_all(seen, name).items():
+        for network, entry in listed[name].items():
             subnets = list(_subnets(entry))
             for space in kernel.spaces.values():
                 for address, mac in () if space.network else space.inner:
@@ -434,9 +439,10 @@ def addresses(seen: Seen) -> Iterator[Problem]:
 
 def forwarding(seen: Seen) -> Iterator[Problem]:
     """Find missing and wrong forwarding entries of overlays."""
+    listed = of_kernels(seen)
     for network, by_address in endpoints(seen).items():
         for name, kernel in seen.observed.kernels.items():
-            entry = of_all(seen, name).get(network) or {}
+            entry = listed[name].get(network) or {}
             space = kernel.space_of(str(entry.get("Id", "")))
             if space and space.vxlans:
                 for address, holders in by_address.items():
