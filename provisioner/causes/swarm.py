@@ -37,8 +37,8 @@ FAMILY = Family(
             Severity.WARNING,
             "The engine asks a manager for its certificate, and goes on asking. Port 2377/tcp is blocked on the way to the managers,"
             " or their answers do not come back. Until then, the engine is in no swarm, and no container there joins its networks.",
-            "make sure that 2377/tcp passes from this host to {asked}; then the engine joins by itself, and `provisioner up INVENTORY` lets it"
-            " ask with a new token",
+            "make sure that 2377/tcp passes from this host to {asked}; the engine then joins by itself. `provisioner up INVENTORY`"
+            " starts the join again, with a new token",
             drifts=("swarm", "network"),
             explains=("engines-apart", "probe-failed"),
         ),

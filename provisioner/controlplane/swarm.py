@@ -10,6 +10,7 @@ moby's API reference (/info, /nodes, /swarm/init, /swarm/join); tested with 20.1
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -202,9 +203,9 @@ def asked_manager(facts: Facts) -> str:
     if swarm_info(facts).get("NodeID") or state(facts) not in {"pending", "error"}:
         return ""
     saved = json_object(facts.files.get(on_host.STATE, ""))
-    if saved.get("JoinInProgress"):
-        return str(saved.get("RemoteAddr", ""))
-    return next((str(manager.get("Addr", "")) for manager in remote(facts)), "")
+    known = [saved.get("RemoteAddr")] if saved.get("JoinInProgress") else [each.get("Addr") for each in remote(facts)]
+    found = str(next(iter(known), ""))
+    return found if re.fullmatch(r"[^:\s]+:[0-9]{1,5}", found) else ""
 
 
 def nodes(facts: Facts) -> tuple[Mapping[str, Any], ...]:

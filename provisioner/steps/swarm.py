@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ROLES = {True: "manager", False: "worker"}
 _OF_MANAGER = frozenset({Action.PROMOTE, Action.DEMOTE, Action.FORGET, Action.NAME})  # actions of the acting manager
-# An engine that no manager has let in yet has no ID as a node.
+# Ends an unfinished join. Until a manager lets the engine in, it has no ID as a node.
 _ENDING = """case $(timeout 20 docker info -f '{{.Swarm.LocalNodeState}}{{.Swarm.NodeID}}') in
 pending | error) timeout 60 docker swarm leave >/dev/null ;;
 esac
