@@ -41,6 +41,8 @@ app = typer.Typer(
 app.add_typer(inventory_app, name="inventory")
 app.add_typer(lab_app, name="lab")
 
+_PAUSES = (5, 10, 20)  # seconds before `doctor --fix` looks again
+
 _Inventory = Annotated[
     Path | None,
     typer.Argument(
@@ -319,9 +321,6 @@ def _repair(found: Inventory, choice: Choice, before: Report) -> Iterable[Phase]
     return fixing(found, choice, before)
 
 
-_PAUSES = (5, 10, 20)  # seconds
-
-
 def _recovered(result: Report, look: Callable[[], Report]) -> Report:
     """Look again while proofs still see what may only need time: after a cure, engines learn names within half a minute."""
     from provisioner.causes.proofs import SYMPTOMS
@@ -329,6 +328,7 @@ def _recovered(result: Report, look: Callable[[], Report]) -> Report:
     for pause in _PAUSES:
         if not result.causes or any(cause.id not in SYMPTOMS for cause in result.causes):
             break
+        print(f"looking again in {pause} s", file=sys.stderr)
         time.sleep(pause)
         result = replace(_added(result, look()), fixes=result.fixes)
     return result
