@@ -63,30 +63,12 @@ _Only = Annotated[
     typer.Option(
         "--only",
         metavar="PATTERN",
-        autocompletion=cli_names.complete_proofs,
-        help="Run only the proofs whose names match, as in a shell: overlay/demo, 'dns/*', isolation; repeatable.",
-    ),
-]
-_Skip = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--skip",
-        metavar="PATTERN",
-        autocompletion=cli_names.complete_proofs,
-        help="Leave out the proofs whose names match; repeatable.",
-    ),
-]
-_OnlySeen = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--only",
-        metavar="PATTERN",
         autocompletion=cli_names.complete_scope,
         help="Run only these proofs and observations (overlay/demo, 'dns/*', underlay, kernel), or report only these causes"
         " (vxlan-blocked); repeatable.",
     ),
 ]
-_SkipSeen = Annotated[
+_Skip = Annotated[
     list[str] | None,
     typer.Option(
         "--skip",
@@ -202,9 +184,10 @@ def verify(
     list_: _List = False,
     options: FileOptions,
 ) -> None:
-    """Compare the hosts with the inventory and prove the networks between them; repair nothing.
+    """Compare the hosts with the inventory, observe them, and prove the networks between them; repair nothing.
 
-    Exit code 0: the hosts match, and all proofs that ran succeeded. 1: otherwise. 64: invalid inventory or pattern.
+    Exit code 0: the hosts match, all proofs that ran succeeded, and no cause was found, or only warnings. 1: otherwise. 64: invalid
+    inventory or pattern.
     """
     from provisioner import proofs
 
@@ -218,8 +201,7 @@ def verify(
     def workflow(found: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.verify import phases
 
-        choice.of(proofs.units(found))  # refuses a pattern without a match, before the run connects to hosts
-        return phases(choice)
+        return phases(found, choice)
 
     _run(inventory, "verify", workflow, options, limit=limit)
 
@@ -261,8 +243,8 @@ def doctor(
         ),
     ] = False,
     all_: _All = False,
-    only: _OnlySeen = None,
-    skip: _SkipSeen = None,
+    only: _Only = None,
+    skip: _Skip = None,
     limit: _Limit = None,
     hold: _Hold = None,
     options: FileOptions,

@@ -135,7 +135,7 @@ def complete_proofs(ctx: Any) -> list[str]:
 
 
 def complete_scope(ctx: Any) -> list[str]:
-    """What `doctor` can be restricted to: proofs, observations and causes."""
+    """What `verify` and `doctor` can be restricted to: proofs, observations and causes."""
     from provisioner.causes import CAUSES, Kind
 
     causes = [name for name, cause in CAUSES.items() if cause.kind is Kind.CAUSE]

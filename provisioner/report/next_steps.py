@@ -111,10 +111,10 @@ def _fixed(report: Report) -> Iterator[NextStep]:
 
 
 def _unknown(report: Report) -> Iterator[NextStep]:
-    """Only `doctor` observes everything: if a proof failed and nothing explains it, that is the next step."""
+    """If a proof failed, nothing explains it, and the paths were not observed, `doctor` is the next step."""
     failed = any(proof.state is State.FAILED for proof in report.proofs)
     known = any(found.pairs for found in report.causes if found.id not in _VAGUE)
-    if report.command != "doctor" and failed and not known:
+    if report.command != "doctor" and failed and not known and not report.paths:
         yield NextStep(_command(report, "doctor"), "observes hosts and paths, and names the cause")
 
 

@@ -31,6 +31,8 @@ def lines(report: Report, look: Look) -> list[Text]:
     if report.command.partition(" ")[0] in ("up", "remove", "down", "rotate"):
         sections.append(changes(report, look))
     sections += [skipped(report, look), errors(report, look), proofs(report, look), diagnoses(report, look)]
+    if look.verbose:
+        sections.append(well(report, look))
     sections += _end(report, look)
     all_ = [line for section in sections for line in section]
     return all_ if all_[0].plain else all_[1:]

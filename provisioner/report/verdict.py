@@ -108,7 +108,7 @@ def verdict(report: Report) -> str:
 
 
 def _diagnosed(report: Report) -> str:
-    bad = [found for found in report.causes if any(causes.severity(p) is not Severity.WARNING for p in found.problems)]
+    bad = _bad(report)
     warnings = len(report.causes) - len(bad)
     more = f", {words.count(warnings, 'warning')}" if warnings else ""
     fixed = sum(fix.state is State.CONVERGED for fix in report.fixes)
@@ -116,9 +116,18 @@ def _diagnosed(report: Report) -> str:
     return begin + _left(report, bad, more)
 
 
+def _bad(report: Report) -> list[Diagnosis]:
+    """Return the causes that are more than warnings."""
+    return [found for found in report.causes if any(causes.severity(p) is not Severity.WARNING for p in found.problems)]
+
+
+def _causes(bad: list[Diagnosis], more: str = "") -> str:
+    return f"{words.count(len(bad), 'cause')} found{more}: {words.some(list(dict.fromkeys(found.id for found in bad)))}"
+
+
 def _left(report: Report, bad: list[Diagnosis], more: str) -> str:
     if bad:
-        return f"{words.count(len(bad), 'cause')} found{more}: {words.some(list(dict.fromkeys(found.id for found in bad)))}"
+        return _causes(bad, more)
     if proven(report):
         return f"no cause found{more}; proven: {_hosts(report)}, {_evidence(report)}"
     if _passed(report):
@@ -141,6 +150,8 @@ def _ended(report: Report) -> str:
 def _failed(report: Report) -> str:
     if left_out(report) and all(proof.state is State.SKIPPED for proof in report.proofs):
         return "none of the chosen proofs could run"
+    if bad := _bad(report):
+        return _causes(bad)
     return f"the run failed (exit code {report.exit_code})"
 
 

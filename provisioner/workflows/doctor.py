@@ -1,4 +1,4 @@
-"""`doctor`: compares all steps, observes the hosts, proves the networks, and names the causes. With --fix, it runs cures, too.
+"""`doctor`: does what `verify` does, also holds connections, and reports the causes. With --fix, it runs cures, too.
 
 For a swarm that somebody else built, there is no desired state to compare with. Only the suitable checks run.
 """
@@ -12,21 +12,17 @@ from typing import TYPE_CHECKING
 from provisioner import preflight, proofs
 from provisioner.explain.scope import scope
 from provisioner.model import Failure, Problem, State
-from provisioner.runner.converge import outcome
-from provisioner.runner.diagnose import explain, explaining, observe, seen
+from provisioner.runner.diagnose import explaining, seen
 from provisioner.runner.fix import NOT_RUN, fix, judge_fixes
-from provisioner.runner.look import check, judge_again, look, read
+from provisioner.runner.look import check, look, read
 from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
-from provisioner.system import attached, services
-from provisioner.workflows import anyway, compare
-from provisioner.workflows.status import describe
+from provisioner.workflows import anyway, compare, examine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from provisioner.collect import Collection
-    from provisioner.explain.scope import Scope
     from provisioner.inventory import Inventory
     from provisioner.model import Report
     from provisioner.proofs import Choice
@@ -43,13 +39,7 @@ def phases(
     Raises UsageError if a pattern matches nothing.
     """
     narrow = scope(chosen, proofs.units(inventory))
-    return (
-        partial(_begin, chosen=narrow, deep=deep),
-        anyway(look),
-        compare(STEPS),
-        *_find_compared(narrow),
-        *_collected(collection),
-    )
+    return *examine.phases(narrow, _prove, deep=deep), *_collected(collection)
 
 
 def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase, ...]:
@@ -62,38 +52,15 @@ def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase,
 
     repair = partial(fix, proofs=before.proofs)
     return (
-        partial(_begin, chosen=narrow),
+        partial(examine.begin, chosen=narrow),
         plan,
         anyway(look),
         _lock,
         repair,
         compare(STEPS),
-        *_find_compared(narrow),
+        *examine.find_compared(narrow, _prove),
         judge_fixes,
     )
-
-
-def _find(chosen: Scope) -> tuple[Phase, ...]:
-    proving = (partial(_prove, chosen=chosen.choice),) if chosen.choice else ()
-    return observe, *proving, judge_again, explain, describe
-
-
-def _find_compared(chosen: Scope) -> tuple[Phase, ...]:
-    """The same, after the steps were compared."""
-    *begin, last, description = _find(chosen)
-    return *begin, compare_again, last, description
-
-
-def compare_again(run: Run) -> bool:
-    """Compares again what differed, after the hosts were read again: a busy engine or store may have answered late before."""
-    steps = {step.name: step for step in STEPS}
-    run.outcomes = [
-        outcome(steps[each.step], run.site, each.host)
-        if each.state is State.DRIFTED and each.step in steps and each.host in run.site.live
-        else each
-        for each in run.outcomes
-    ]
-    return True
 
 
 def _collected(collection: Collection | None) -> tuple[Phase, ...]:
@@ -112,14 +79,6 @@ def _prove(run: Run, chosen: Choice) -> bool:
     if chosen.hold is None and not run.findings and not explaining().observed(seen(run)):
         chosen = replace(chosen, hold=_HOLD)
     return prove(run, chosen)
-
-
-def _begin(run: Run, chosen: Scope, *, deep: bool = False) -> bool:
-    """Also reads the engines' containers, which forwarding entries are compared with, and the services of a swarm."""
-    run.session.requests += (attached.CONTAINERS, services.LIST)
-    run.session.modules += (services.IPVS,)
-    run.observations, run.is_reported, run.deep = chosen.observations, chosen.reports, deep
-    return True
 
 
 def _lock(run: Run) -> bool:
@@ -179,7 +138,13 @@ def of_swarm(
         run.checks.append(lambda _: unexamined.problems())
         return True
 
-    return partial(_begin, chosen=narrow, deep=deep), begin, _look, *_find(narrow), *_collected(collection)
+    return (
+        partial(examine.begin, chosen=narrow, deep=deep),
+        begin,
+        _look,
+        *examine.find(narrow, _prove),
+        *_collected(collection),
+    )
 
 
 _ONLY_OURS = ("isolation",)  # proofs of properties that only the firewall rules of `up` provide

@@ -1,22 +1,29 @@
-"""`verify`: compares every step, and proves the networks. It repairs nothing."""
+"""`verify`: compares every step, observes the hosts, and proves the networks. It repairs nothing."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from provisioner.runner.diagnose import explain_failure
-from provisioner.runner.look import judge_again, look
-from provisioner.runner.prove import prove
-from provisioner.steps import STEPS
-from provisioner.workflows import anyway, compare
-from provisioner.workflows.status import describe
+from provisioner import proofs
+from provisioner.errors import UsageError
+from provisioner.explain.scope import scope
+from provisioner.workflows import examine
 
 if TYPE_CHECKING:
+    from provisioner.inventory import Inventory
     from provisioner.proofs import Choice
     from provisioner.workflows import Phase
 
 
-def phases(chosen: Choice) -> tuple[Phase, ...]:
-    """The phases of `verify`. chosen: which proofs to run."""
-    return anyway(look), compare(STEPS), partial(prove, chosen=chosen), judge_again, explain_failure, describe
+def phases(inventory: Inventory, chosen: Choice) -> tuple[Phase, ...]:
+    """The phases of `verify`. chosen: what to look at, and the causes to report.
+
+    Raises UsageError if a pattern matches nothing, or if no proof is left.
+    """
+    narrow = scope(chosen, proofs.units(inventory))
+    if narrow.choice is None:
+        raise UsageError(
+            "--only and --skip leave no proof to run",
+            cure="`provisioner verify --list INVENTORY` shows the proofs; `provisioner doctor` can observe without proofs",
+        )
+    return examine.phases(narrow)

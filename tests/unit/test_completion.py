@@ -78,9 +78,9 @@ def completed(*words: str, **variables: str) -> list[str]:
         (["rotate", "c"], ["certificates"]),
         (["causes", "vxlan-bl"], ["vxlan-blocked"]),
         (["up", "--ignore", "vxlan-bl"], []),  # it stops a run
-        (["verify", "other.yml", "--only", "o"], ["overlay/back", "overlay/more"]),
+        (["verify", "other.yml", "--only", "overlay/"], ["overlay/back", "overlay/more"]),
         (["verify", "--skip", "builtin/"], ["builtin/bridge", "builtin/host", "builtin/none"]),
-        (["verify", "--only", "vxlan-bl"], []),  # a cause, which doctor reports
+        (["verify", "--only", "vxlan-bl"], ["vxlan-blocked"]),
         (["doctor", "--only", "isolation/"], ["isolation/back", "isolation/demo"]),
         (["doctor", "--only", "kernel"], ["kernel", "kernel-without"]),
         (["doctor", "--skip", "vxlan-bl"], ["vxlan-blocked"]),

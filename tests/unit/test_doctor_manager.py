@@ -113,7 +113,7 @@ def inventory_of(names):
 def test_nothing_is_compared_and_only_proofs_that_fit_are_run():
     phases = of_swarm(inventory_of(NODES), Choice(), Unexamined(["node2"]))
     names = [getattr(phase, "func", phase).__name__ for phase in phases]
-    assert names == ["_begin", "begin", "_look", "observe", "_prove", "judge_again", "explain", "describe"]
+    assert names == ["begin", "begin", "_look", "observe", "_prove", "judge_again", "explain", "describe"]
     units = proofs.units(inventory_of(NODES))
     assert {unit.kind for unit in units} >= {"overlay", "isolation"}
     chosen = phases[4].keywords["chosen"]

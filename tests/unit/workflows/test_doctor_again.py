@@ -1,4 +1,4 @@
-"""`doctor` compares again what differed: what a busy host answered too late at first is no drift."""
+"""`verify` and `doctor` compare again what differed: what a busy host answered too late at first is no drift."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from captured import capture, with_http
 from provisioner.model import Outcome, State
 from provisioner.runner.converge import outcome
 from provisioner.steps import STEPS
-from provisioner.workflows.doctor import compare_again
+from provisioner.workflows.examine import compare_again
 
 DAEMON = next(step for step in STEPS if step.name == "daemon")
 
