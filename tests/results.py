@@ -11,14 +11,22 @@ import os
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provisioner.lab import FAULTS
 from provisioner.report.results import PATH
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-def record(fault: str, cluster: str, what: str, *, worked: bool, seconds: float) -> None:
-    """Append one result. cluster: the kind of the settled cluster. what: "found" or "fixed". The machine's load is recorded, too."""
+
+def record(
+    fault: str, cluster: str, what: str, *, worked: bool, seconds: float, cause: Mapping[str, Any] | None = None
+) -> None:
+    """Append one result. cluster: the kind of the settled cluster. what: "found" or "fixed". The machine's load is recorded, too.
+
+    cause: what was found. If it says no command and `up` does not repair it, the cure is only words.
+    """
     if path := os.environ.get("PROVISIONER_RESULTS"):
         load = round(os.getloadavg()[0], 1)
         line = {
@@ -29,6 +37,8 @@ def record(fault: str, cluster: str, what: str, *, worked: bool, seconds: float)
             "seconds": round(seconds, 1),
             "load": load,
         }
+        if cause:
+            line["words"] = not cause["commands"] and not cause["fixable"]
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(line)}\n")
 
@@ -38,7 +48,8 @@ def merged(old: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
     new: dict[str, Any] = {}
     for name, fault in FAULTS.items():
         before = old.get(name, {})
-        entry: dict[str, Any] = {"cause": fault.cause}
+        said = [line["words"] for line in lines if line["fault"] == name and "words" in line]
+        entry: dict[str, Any] = {"cause": fault.cause, "words": said[-1] if said else before.get("words", False)}
         for what in ("found", "fixed"):
             entry[what] = {**before.get(what, {})}
             for cluster in {line["cluster"] for line in lines if (line["fault"], line["what"]) == (name, what)}:

@@ -1,7 +1,7 @@
 """The table of the causes that were tried in the lab: how long `doctor` took to find and to cure each. For docs/causes.md.
 
-docs/results.json: fault -> {"cause", "found", "fixed"}; the last two: kind of cluster -> {"runs", "worked", "seconds", "load"}; the last two are
-medians; load: the machine's load average.
+docs/results.json: fault -> {"cause", "words", "found", "fixed"}; the last two: kind of cluster -> {"runs", "worked", "seconds", "load"}; the
+last two are medians; load: the machine's load average. words: whether the cure is only words, without a command.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _HEAD = """\
 ## Tried in the lab
 
 Each fault of the lab is made on three hosts, and then `doctor` and `doctor --fix` run. The seconds are the medians of whole runs,
-controller and hosts on one machine with two cores{load}. `doctor --fix` looks twice, before and after the cure. Results of a swarm, and of hosts
+controller and hosts on one machine with two cores{load}. `doctor --fix` looks twice, before and after the cure.
+"commands": somebody typed the commands of the report, and looked again; "`up`": `provisioner up` repaired it; "by hand": the cure is only words. Results of a swarm, and of hosts
 on two segments with a router between them ("routed"), are marked. "by tests": the lab
 has no fault of this cause, and tests make it there in another way. "constructed": it is tested with constructed observations only;
 [the reasons](decisions/causes.md#causes-that-the-lab-does-not-make). [How to measure again](lab.md#results-of-the-doctor).
@@ -63,13 +64,13 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _rows(cause: Cause, faults: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     link = f"[{cause.id}](#{cause.id})"
-    by_hand = "`provisioner up`" if cause.fixable else "by hand"
+    way = "`up`" if cause.fixable else "" if cause.fixes else "commands" if cause.commands else "by hand"
     for name, entry in faults.items():
-        fixed = _cell(entry["fixed"]) if cause.fixes else by_hand
-        yield link, f"`{name}`", _cell(entry["found"]), fixed
+        cured = f"{_cell(entry['fixed'])}{', ' if way else ''}{way}" if entry["fixed"] else "not run"
+        yield link, f"`{name}`", _cell(entry["found"]), "by hand" if entry["words"] else cured
     if not faults:
         how = "by tests" if cause.id in MADE_BY_TESTS else "constructed"
-        yield link, how, "", "not run" if cause.fixes else by_hand
+        yield link, how, "", way or "not run"
 
 
 def _cell(by_cluster: Mapping[str, Mapping[str, Any]]) -> str:

@@ -145,14 +145,20 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, k
         host, to = victim(dice, fault)
         containers(cluster)
         cluster.lab.break_(fault, host, to)
+        verified = cluster.run("verify") if ALL or dice.random() < 1 / 3 else None
         run = cluster.run("doctor", "--junit", str(tmp_path / "r.xml"), "--html", str(tmp_path / "r.html"))
         cluster.lab.heal()
         if store == "swarm":
             back(cluster)
         settle(cluster)
         causes = run.report["causes"]
+        if verified and (verified.code != run.code or complaint(verified.report["causes"], fault, host, to)):
+            wrong.append(f"{fault.id} on {host}: verify gives {verified.code}\n{verified.err[-1000:]}")
+        if verified and (after := cluster.run("verify")).code:
+            wrong.append(f"{fault.id} on {host}: verify fails afterwards\n{after.err[-1000:]}")
         first = bool(causes) and causes[0]["id"] == fault.cause and not complaint(causes, fault, host, to)
-        results.record(fault.id, kind, "found", worked=first, seconds=run.report["seconds"])
+        named = next((cause for cause in causes if cause["id"] == fault.cause), None)
+        results.record(fault.id, kind, "found", worked=first, seconds=run.report["seconds"], cause=named)
         if causes and causes[0]["id"] != fault.cause:
             wrong.append(
                 f"{fault.id} on {host}: the first cause is {[(cause['id'], cause['hosts']) for cause in causes]}"

@@ -27,13 +27,16 @@ def test_new_results_replace_those_of_the_same_fault_only(tmp_path, monkeypatch)
     monkeypatch.setenv("PROVISIONER_RESULTS", str(path))
     monkeypatch.setattr("os.getloadavg", lambda: (4.0, 9.0, 9.0))
     for seconds in (7.04, 9.0, 8.0):
-        results.record("mtu", "consul", "found", worked=seconds < 9, seconds=seconds)
+        named = {"commands": [], "fixable": seconds > 7.5}
+        results.record("mtu", "consul", "found", worked=seconds < 9, seconds=seconds, cause=named)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     kept = {"consul": {"runs": 1, "worked": 1, "seconds": 3.0, "load": 1.0}}
     old = {"mtu": {"cause": "mtu", "found": kept, "fixed": {}}, "between": {"cause": "x", "found": kept, "fixed": {}}}
+    old["between"]["words"] = True
     new = results.merged({**old, "gone": old["mtu"]}, lines)
     assert new["mtu"]["found"] == {"consul": {"runs": 3, "worked": 2, "seconds": 8.0, "load": 4.0}}
-    assert new["between"] == {"cause": "vxlan-blocked", "found": kept, "fixed": {}}
+    assert new["between"] == {"cause": "vxlan-blocked", "words": True, "found": kept, "fixed": {}}
+    assert not new["mtu"]["words"]
     assert new.keys() == FAULTS.keys()
 
 
@@ -43,12 +46,14 @@ def test_the_table_says_what_was_made_found_and_fixed():
         "swarm-28": {"runs": 1, "worked": 0, "seconds": 9.0, "load": 6.1},
     }
     rows = page.table({
-        "mtu": {"cause": "mtu", "found": run, "fixed": {}},
-        "ip-forward": {"cause": "ip-forward", "found": {}, "fixed": {}},
+        "mtu": {"cause": "mtu", "words": True, "found": run, "fixed": {}},
+        "ip-forward": {"cause": "ip-forward", "words": False, "found": {}, "fixed": {}},
+        "route-shadow": {"cause": "route-shadow", "words": False, "found": {}, "fixed": run},
     }).splitlines()  # fmt: skip
     assert any("a load average of 1 to 6. " in row for row in rows)
     assert "| [mtu](#mtu) | `mtu` | 7.0 s, 1 of 2 runs; no (swarm-28), 0 of 1 runs | by hand |" in rows
     assert "| [ip-forward](#ip-forward) | `ip-forward` | not run | not run |" in rows
+    assert any("`route-shadow` | not run | 7.0 s, 1 of 2 runs; no (swarm-28), 0 of 1 runs, commands |" in row for row in rows)
     assert "| [vxlan-lost](#vxlan-lost) | constructed |  | not run |" in rows
     assert "| [offload](#offload) | by tests |  | by hand |" in rows
 
