@@ -205,6 +205,29 @@ FAMILY = Family(
             explains=("overlay-blocked",),
         ),
         Cause(
+            "lost-in-overlay",
+            "packets are lost inside an overlay",
+            Severity.ERROR,
+            "Packets between two containers stop at one point on their way, and nothing else that was observed explains it. The"
+            " probes' packets were counted at the containers' interfaces, the VXLAN devices and the hosts' interfaces.",
+            "restart the engine on {host}: systemctl restart docker",
+            variants={
+                "asked": "restart the engines that do not answer: they know no forwarding entries for containers on the other hosts",
+                "bridge": "look at the ports and filters in the network's namespace on {host}: nsenter"
+                " --net=/var/run/docker/netns/{space} sh -c 'bridge -d link; tc -s qdisc; nft list ruleset'; if nothing there drops"
+                " packets, restart the engine",
+                "sent": "find what drops the packets on {host} after the VXLAN device: tc -s qdisc; ip xfrm policy; nft list ruleset",
+                "between": "find what drops packets of this overlay between {source} and {to}",
+                "taken": "find why the VXLAN device on {host} does not take the packets: its number and port must be those of the other"
+                " hosts (nsenter --net=/var/run/docker/netns/{space} ip -d link show type vxlan), and nothing may drop them before it"
+                " (tc -s qdisc; nft list ruleset)",
+                "silent": "find what drops packets in the containers of {host}: nft list ruleset and sysctl"
+                " net.ipv4.conf.all.rp_filter in their namespaces",
+            },
+            commands={"asked": (RESTART,)},
+            explains=("overlay-blocked",),
+        ),
+        Cause(
             "duplicate-ip",
             "two containers have the same address",
             Severity.ERROR,

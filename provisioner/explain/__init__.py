@@ -1,6 +1,6 @@
 """Finds the causes of failures in the observations of a run: detectors find problems, then consequences are hidden. Pure.
 
-paths: packets lost between two hosts. kernels: routes, rules and forwarding entries. engines: engines and their store.
+paths: packets lost between two hosts. hops: packets lost inside an overlay. kernels: routes, rules and forwarding entries. engines: engines and their store.
 messages: what engines say. names: names that containers do not resolve. tables: what engines know from gossip.
 versions: known errors of engines. hosts: hosts that dropped out or drifted.
 Checks and proofs also find problems. A problem that another one explains at the same place is a consequence. It is counted, but
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from provisioner import causes
 from provisioner.causes.proofs import SYMPTOMS
-from provisioner.explain import engines, hosts, kernels, messages, names, paths, tables, versions
+from provisioner.explain import engines, hops, hosts, kernels, messages, names, paths, tables, versions
 from provisioner.explain.base import Seen
+from provisioner.explain.hops import firm
 from provisioner.explain.paths import summaries
 from provisioner.explain.well import well
 from provisioner.model import Diagnosis, Problem, Severity, State
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Detector
     from provisioner.model import ProofResult
 
-__all__ = ["NOTHING", "Seen", "explain", "explained", "observed", "problems", "summaries", "suspected", "well"]
+__all__ = ["NOTHING", "Seen", "explain", "explained", "firm", "observed", "problems", "summaries", "suspected", "well"]
 
 NOTHING = Observed()
 _LAST = {"drift": 1, **dict.fromkeys(SYMPTOMS, 2), "unexplained": 3}  # sorted after known causes: `up` repairs drift
@@ -46,12 +47,14 @@ _OF_THE_STORE = frozenset({"store-no-leader"})
 _OF_THE_SWARM = "swarm-leaderless"  # the host that reports it is one of many
 # Proofs report this problem wherever it exists. So its consequences are explained by it, and not by its causes.
 _SEEN = "overlay-blocked"
+_LOCATED = "lost-in-overlay"
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 
 
 def problems(seen: Seen) -> list[Problem]:
     """Return all problems that checks, observations and proofs found, without duplicates."""
     found = [*seen.findings, *observed(seen), *(problem for detect in hosts.DETECTORS for problem in detect(seen))]
+    found += [problem for detect in hops.DETECTORS for problem in _detected(detect, seen)]
     found += [problem for result in seen.proofs for problem in result.problems]
     return list({_key(problem): problem for problem in reversed(found)}.values())[::-1]
 
@@ -162,6 +165,8 @@ def _follows(problem: Problem, cause: Problem, closure: Mapping[str, frozenset[s
     if problem.id == "drift":
         names = {name for each in (cause.id, *closure[cause.id]) for name in causes.CAUSES[each].drifts}
         return problem.id in closure[cause.id] or bool(names & {problem.values["kind"], problem.values["target"]})
+    if problem.id == _LOCATED:  # it says where, and what loses packets between two hosts says why
+        return _SEEN in closure[cause.id] and cause.id != _LOCATED
     return problem.id in closure[cause.id]
 
 

@@ -3,6 +3,7 @@
 underlay: for every ordered pair of hosts and each port of the cluster, the packets that left, arrived, and passed the receiver's rules.
 kernel: each host's links, routes, neighbours, forwarding entries and settings, including those in the overlays' namespaces.
 tables: the engines' tables of gossip, which are read with the kernel.
+hops: the probes' packets at each point inside the overlays, if pairs fail that nothing else explains. Made while the probes run.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from provisioner.controlplane import Site
+    from provisioner.observe.hops import Counts
     from provisioner.observe.kernel import Kernel
     from provisioner.transport import Connection
 
@@ -38,6 +40,7 @@ class Observed:
     unread: (observation, host) -> why the observation failed there.
     silent: host -> the error, for hosts that stopped answering during the run.
     drops: host -> why its kernel dropped datagrams of the underlay observation. Empty if this was not asked for.
+    hops: host -> the probes' packets that it counted inside the overlays. Empty unless `hops.observe` ran.
     """
 
     underlay: Underlay = field(default_factory=Underlay)
@@ -45,6 +48,7 @@ class Observed:
     unread: Mapping[tuple[str, str], str] = field(default_factory=dict)
     silent: Mapping[str, ProvisionerError] = field(default_factory=dict)
     drops: Mapping[str, Drops] = field(default_factory=dict)
+    hops: Mapping[str, Counts] = field(default_factory=dict)
 
     def repeated(self, again: Observed, names: Collection[str]) -> Observed:
         """Return these observations with those of `names` from `again`."""

@@ -27,6 +27,7 @@ _OF_CLUSTERS = frozenset(
 )  # errors of hosts that did not join
 _TABLES = "tables"  # the step of the outcomes that say why gossip tables are not compared
 _BETWEEN = 0.5  # seconds between two observations
+_FOLLOWED = 2  # how often packets must be seen to stop at the same places
 _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
 
 
@@ -57,6 +58,15 @@ def observe(run: Run) -> bool:
     if run.deep:
         run.outcomes = [each for each in run.outcomes if each.step != _TABLES] + _tables_unread(run, run.observed)
     return True
+
+
+def follow(run: Run, hosts: set[str]) -> None:
+    """Counts the probes' packets inside the overlays of these hosts, to locate where they are lost. Probes must run."""
+    from provisioner.observe import hops
+
+    if run.observed and hosts:
+        found = hops.observe(run.site, run.session.connections, run.observed.kernels, hosts)
+        run.observed = replace(run.observed, hops=found)
 
 
 def _tables_unread(run: Run, found: Observed) -> list[Outcome]:
@@ -162,7 +172,8 @@ class Hopeless:
     """Decides whether waiting probes can stop: waiting can't help if observations explain the missing pairs.
 
     Earlier observations are enough if they explain all pairs. Otherwise, the hosts are observed once more after some
-    seconds. Only then do the probes run, and the namespaces of the overlays exist.
+    seconds. Only then do the probes run, and the namespaces of the overlays exist. If that does not explain all pairs, the probes'
+    packets are followed through the overlays, twice: where they stop is evidence, and often something that waiting does not mend.
     """
 
     def __init__(self, run: Run) -> None:
@@ -178,9 +189,20 @@ class Hopeless:
             return False
         self.looked = True
         observe(run)
-        return self._explained(missing)
+        return self._explained(missing) or all(self._located(missing) for _ in range(_FOLLOWED))
 
     def _explained(self, missing: frozenset[tuple[str, str]]) -> bool:
-        run, module = self.run, explaining()
-        now = module.Seen(run.site, run.observed, lost=dict(run.session.lost), earlier=run.earlier)
-        return bool(module.explained(module.problems(now), missing))
+        now = self._seen()
+        return bool(explaining().explained(explaining().problems(now), missing))
+
+    def _located(self, missing: frozenset[tuple[str, str]]) -> bool:
+        """Whether all pairs are explained by now, also by packets that are lost where no engine can mend it by learning more."""
+        pairs = [pair for pair in missing if all(pair)]
+        follow(self.run, {host for pair in pairs for host in pair})
+        now, module = self._seen(), explaining()
+        return bool(module.explained([*module.problems(now), *module.firm(now, pairs)], missing))
+
+    def _seen(self) -> Seen:
+        run = self.run
+        made: Seen = explaining().Seen(run.site, run.observed, lost=dict(run.session.lost), earlier=run.earlier)
+        return made

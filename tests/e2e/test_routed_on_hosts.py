@@ -64,7 +64,11 @@ def broken(cluster: Cluster, name: str) -> dict[str, str]:
     cluster.lab.heal()
     for host in HOSTS:  # the kernels remember what routers have reported
         cluster.sh(host, "ip route flush cache")
-    first = run.report["causes"][0] if run.report["causes"] else {"id": "none", "where": run.err, "commands": [], "fixable": False}
+    first = (
+        run.report["causes"][0]
+        if run.report["causes"]
+        else {"id": "none", "where": run.err, "commands": [], "fixable": False}
+    )
     results.record(
         name, "routed", "found", worked=first["id"] == fault.cause, seconds=run.report["seconds"], cause=first
     )

@@ -64,6 +64,13 @@ inside bridge fdb del "$mac" dev "$device" dst "$to" self""",
         stores=("swarm",),  # engines with a store restore the entry at once
     ),
     Fault(
+        "bridge-port-disabled",
+        "lost-in-overlay",
+        "the bridge of an overlay forwards nothing to and from its VXLAN device",
+        f'{_SPACE}inside bridge link set dev "$device" state disabled',
+        f'{_SPACE}inside bridge link set dev "$device" state forwarding',
+    ),
+    Fault(
         "vxlan-lost",
         "vxlan-lost",
         "the VXLAN device of an overlay is down",

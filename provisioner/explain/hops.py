@@ -1,0 +1,159 @@
+"""Where the packets of failed pairs are lost inside an overlay. Pure; see provisioner.observe.hops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from provisioner.explain.kernels import of_kernels
+from provisioner.model import Problem
+from provisioner.observe.hops import Counts, Point
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from provisioner.explain.base import Detector, Seen
+
+_ENOUGH = 2  # packets at one point, of which none arrived at the next one
+_UNKNOWN = Counts()
+_FIRM = frozenset({"bridge", "between", "taken"})
+
+
+class Hop(NamedTuple):
+    """One point on the way of a packet. variant: the cure if packets are lost just before it. seen: what passed, for the evidence."""
+
+    at: str
+    point: Point
+    variant: str
+    seen: str
+
+
+def lost(seen: Seen) -> Iterator[Problem]:
+    """Find the places where the packets of failed pairs are lost."""
+    for result in seen.proofs:
+        yield from located(seen, result.network, ((p.source, p.target) for p in result.pairs if not p.proven))
+
+
+def firm(seen: Seen, pairs: Collection[tuple[str, str]]) -> list[Problem]:
+    """Return where the packets of pairs of hosts are lost on any network, if no engine can mend it by learning more entries."""
+    networks = [network.name for network in seen.site.inventory.networks.values() if network.is_global]
+    found = (problem for network in networks for problem in located(seen, network, pairs))
+    return [problem for problem in found if problem.variant in _FIRM]
+
+
+def located(seen: Seen, network: str, pairs: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    """Find the place where the packets of each pair are lost, in both directions: the problem of a host or a path."""
+    owners, listed, failed = _owners(seen), of_kernels(seen), set(pairs)
+    for source, target in sorted(failed | {(target, source) for source, target in failed}):
+        entry = listed.get(source, {}).get(network)
+        way = _way(seen, source, target, str(entry.get("Id", ""))) if entry else ()
+        if way:
+            yield from _judged(seen, way, network, _addresses(seen, way, owners))
+
+
+def _owners(seen: Seen) -> dict[str, str]:
+    """Return the host of each container's address. Addresses on several hosts are left out."""
+    found: dict[str, set[str]] = {}
+    for name, kernel in seen.observed.kernels.items():
+        for space in kernel.spaces.values():
+            if not space.network and not space.balances:
+                for address, _ in space.inner:
+                    found.setdefault(address, set()).add(name)
+    return {address: next(iter(names)) for address, names in found.items() if len(names) == 1}
+
+
+def _way(seen: Seen, source: str, target: str, network_id: str) -> tuple[Hop, ...]:
+    """Return the points from one host's container to that of another host; () if they were not observed."""
+    spaces = [
+        seen.observed.kernels[name].space_of(network_id) for name in (source, target) if name in seen.observed.hops
+    ]
+    if len(spaces) != 2 or not all(spaces):  # noqa: PLR2004
+        return ()
+    here, there = (space.name for space in spaces if space)
+    return (
+        Hop(source, Point(here, "container", out=False), "", f"came from the container on {source}"),
+        Hop(source, Point(here, "vxlan", out=True), "bridge", "were passed to the VXLAN device there"),
+        Hop(source, Point("", "host", out=True), "sent", f"left {source}"),
+        Hop(target, Point("", "host", out=False), "between", f"arrived at {target}"),
+        Hop(target, Point(there, "vxlan", out=False), "taken", "came out of the VXLAN device there"),
+        Hop(target, Point(there, "container", out=True), "bridge", "were passed to the container"),
+    )
+
+
+def _addresses(seen: Seen, way: tuple[Hop, ...], owners: Mapping[str, str]) -> tuple[str, str]:
+    """Return the two addresses of most packets on this way, or those of an ARP request; ("", "") if there are none."""
+    found: dict[tuple[str, str], int] = {}
+    for hop in way:
+        counts = seen.observed.hops.get(hop.at, _UNKNOWN)
+        for kind in (counts.packets, counts.asked):
+            for (source, target), number in kind.get(hop.point, {}).items():
+                if (owners.get(source), owners.get(target)) == (way[0].at, way[-1].at):
+                    found[source, target] = found.get((source, target), 0) + number
+    return max(found, key=lambda pair: found[pair]) if found else ("", "")
+
+
+def _judged(seen: Seen, way: tuple[Hop, ...], network: str, pair: tuple[str, str]) -> Iterator[Problem]:
+    """Find the first point at which no packet was seen, although several passed the point before."""
+    hops = [hop for hop in way if hop.point.space or not _encrypted(seen, network)]
+    counts = [_count(seen, hop, pair) for hop in hops]
+    begin = f"{way[0].at} > {way[-1].at}, {pair[0]} to {pair[1]}"
+    if not counts[0]:
+        yield from _asked(seen, way, network, pair, begin)
+        return
+    for (before, hop), (count, now) in zip(pairwise(hops), pairwise(counts), strict=True):
+        if count >= _ENOUGH and not now:
+            passed = [
+                f"{number} {each.seen}" for each, number in zip(hops, counts, strict=True) if number or each is hop
+            ]
+            yield _problem(hop, hop.variant, network, f"{begin}: {', '.join(passed)}", before)
+            return
+    back = Hop(way[-1].at, replace(way[-1].point, out=False), "", "")
+    if counts[-1] >= _ENOUGH and not any(_count(seen, back, pair[::-1], asked=asked) for asked in (False, True)):
+        evidence = f"{begin}: {counts[-1]} were passed to the container on {way[-1].at}, which sent nothing back"
+        yield _problem(way[-1], "silent", network, evidence)
+
+
+def _asked(seen: Seen, way: tuple[Hop, ...], network: str, pair: tuple[str, str], begin: str) -> Iterator[Problem]:
+    """Judge a container that sends nothing but requests for the MAC address: the VXLAN device answers these, as the engine told it."""
+    asked, passed = (_count(seen, hop, pair, asked=True) for hop in way[:2])
+    if asked >= _ENOUGH:
+        variant = "asked" if passed else "bridge"
+        evidence = f"{begin}: the container on {way[0].at} asked for the MAC address {asked} times without an answer"
+        yield _problem(way[1], variant, network, f"{evidence}; {passed} requests {way[1].seen}")
+
+
+def _count(seen: Seen, hop: Hop, pair: tuple[str, str], *, asked: bool = False) -> int:
+    counts = seen.observed.hops[hop.at]
+    return (counts.asked if asked else counts.packets).get(hop.point, {}).get(pair, 0)
+
+
+def _problem(hop: Hop, variant: str, network: str, evidence: str, before: Hop | None = None) -> Problem:
+    between = variant == "between" and before
+    space = f"namespace {hop.point.space}" if hop.point.space else "interfaces"
+    values = {
+        "host": hop.at,
+        "space": hop.point.space,
+        "network": network,
+        "source": before.at if before else "",
+        "to": hop.at,
+    }
+    return Problem(
+        "lost-in-overlay",
+        before.at if between and before else hop.at,
+        evidence,
+        values,
+        variant,
+        target=hop.at if between else "",
+        network=network,
+        where=f"between {before.at} and {hop.at}" if between and before else f"{space} of {hop.at}",
+    )
+
+
+def _encrypted(seen: Seen, network: str) -> bool:
+    """Whether the network's packets are encrypted between the hosts, so that they can't be counted there."""
+    entry = seen.site.inventory.networks.get(network)
+    return bool(entry and entry.encrypted)
+
+
+DETECTORS: tuple[Detector, ...] = (lost,)
