@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from contextlib import suppress
 from functools import partial
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16  # hosts whose evidence is in memory
 _PAIRS = 4  # failed pairs whose packets are recorded
+_TRIED, _STARTED = (
+    5.0,
+    10.0,
+)  # seconds for which their containers try to reach each other; for these containers to start
 _ASKED = 3  # hosts that are asked for the keys of the store until one answers
 _OK = "200 "
 
@@ -90,8 +95,9 @@ def _write(collection: Collection, name: str, answer: list[tuple[str, str]] | Pr
 
 
 def _record(run: Run, collection: Collection, reached: Mapping[str, Connection]) -> None:
-    """Records packets on the hosts of failed pairs, while the paths are tested once more."""
+    """Records packets on the hosts of failed pairs, while the paths and the first network that failed are tried once more."""
     from provisioner.observe import underlay
+    from provisioner.proofs import overlay
 
     hosts = [name for name in _failing(run) if name in reached and name in run.site.live]
     if not hosts:
@@ -99,8 +105,20 @@ def _record(run: Run, collection: Collection, reached: Mapping[str, Connection])
     port = run.inventory.data_path_port
     begun = each(hosts, lambda name: capture.begin(reached[name], port))
     streams = {name: stream for name, stream in begun.items() if not isinstance(stream, ProvisionerError)}
+    say = partial(run.session.progress, "collect")
+    failed = [proof.network for proof in run.proofs if not all(pair.proven for pair in proof.pairs)]
+    networks = {network: secrets.token_hex(3) for network in failed[:1]}
     try:
-        underlay.observe(run.site.only(hosts), reached, partial(run.session.progress, "collect"))
+        underlay.observe(run.site.only(hosts), reached, say)
+        overlay.prove(
+            run.site.only(hosts),
+            reached,
+            networks,
+            observer=say,
+            deadline=_TRIED,
+            start=_STARTED,
+            asked={network: [overlay.OverlayProof()] for network in networks},
+        )
         for name, packets in each(streams, lambda name: capture.end(streams[name], name)).items():
             if not isinstance(packets, ProvisionerError):
                 collection.archive.add(name, "packets.pcap", packets)

@@ -8,6 +8,8 @@ import io
 import json
 import os
 import re
+import socket
+import struct
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,6 +164,19 @@ def test_the_evidence_has_no_secret_and_a_dead_host_is_noted(settled, tmp_path):
     assert "docker/nodes/192.168.56.11" in text["store-keys.txt"]
 
 
+def overlays(packets: bytes) -> set[int]:
+    """Return the VNIs of the VXLAN packets in a pcap file, without that of the doctor's own datagrams."""
+    found, at = set(), 24
+    while at < len(packets):
+        (size,) = struct.unpack_from("<I", packets, at + 8)
+        ip = packets[at + 32 : at + 16 + size]  # after the header of the record and that of LINUX_SLL
+        udp = ip[4 * (ip[0] & 15) :]
+        if ip[9] == socket.IPPROTO_UDP and udp[2:4] == struct.pack(">H", 4789) and len(udp) > 14:
+            found.add(int.from_bytes(udp[12:15], "big"))
+        at += 16 + size
+    return found - {0xFFFFFE}
+
+
 def complaint(files: dict[str, bytes], host: str) -> None:
     """Check that what was read of a host is complete, and that its packets are headers alone."""
     names = {name.partition("/")[2] for name in files if name.startswith(f"{host}/")}
@@ -176,7 +191,8 @@ def complaint(files: dict[str, bytes], host: str) -> None:
     assert b"net/ipv4/ip_forward:1" in files[f"{host}/sysctls.txt"]
     packets = files[f"{host}/packets.pcap"]
     assert packets[:4] == b"\xd4\xc3\xb2\xa1"
-    assert 24 + 20 * 60 < len(packets) < 60_000
+    assert 24 + 20 * 60 < len(packets) < 100_000
+    assert overlays(packets) >= {256}, "no packet of the network demo was recorded"
 
 
 @pytest.mark.parametrize("folder", ["missing", "full"])
