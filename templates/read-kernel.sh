@@ -1,8 +1,9 @@
 # Part of the program that reads a host's kernel (observe/kernel.py). Words in capitals are replaced. Only reads.
 # Each `f NAME TEXT` writes one section. Hosts without iproute2 omit the sections that need it.
-units=$(systemctl show -p Id,MainPID,InvocationID UNITS 2>/dev/null)
+units=$(systemctl show -p Id,MainPID,InvocationID,ActiveState UNITS 2>/dev/null)
 of_engine() { printf '%s\n' "$units" | awk -v RS= -v key="$1" '/(^|\n)Id=docker\.service(\n|$)/ && match($0, "(^|\n)" key "=[^\n]*") {
   v = substr($0, RSTART, RLENGTH); sub(/^.*=/, "", v); print v }'; }
+f engine-state "$(of_engine ActiveState)"
 f virtualisation "$(systemd-detect-virt 2>/dev/null)"
 f sysctl "$(for k in SYSCTLS; do v=$(cat "/proc/sys/$k") && echo "$k=$v"; done)"
 # The last ten minutes. Files in /proc/sys need cat: the shell's read gets only their first byte.
@@ -48,6 +49,8 @@ done
 f gets "$gets"
 f unrouted "$unrouted"
 f neighbours "$(ip -j -4 neigh show nud permanent)"
+# Since when each namespace exists, and the time now, in seconds since 1970.
+f since "$(date +%s; stat -c '%Y %n' /var/run/docker/netns/* 2>/dev/null)"
 for s in /var/run/docker/netns/*; do
   name=${s##*/}
   case $name in default | *[!a-zA-Z0-9_-]*) continue ;; esac
@@ -62,5 +65,8 @@ for s in /var/run/docker/netns/*; do
     case $v in *"\"${own:-none}\""*) f "names:$own" "$($g timeout 5 perl -e "$ASK" ${asked#* } 2>/dev/null)" ;; esac
   done
   f "space:$name:neighbours" "$($g ip -j -4 neigh)"
-  case $name in *-*) f "space:$name:forwarding" "$($g bridge -j fdb show)" ;; esac
+  case $name in
+    *-*) f "space:$name:forwarding" "$($g bridge -j fdb show)" ;;
+    *) f "space:$name:routes" "$($g ip -j -4 route)" ;;
+  esac
 done

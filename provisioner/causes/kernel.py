@@ -7,7 +7,9 @@ _NEIGHBOURS = (
     "sysctl -w net.ipv4.neigh.default.gc_thresh1=8192 net.ipv4.neigh.default.gc_thresh2=12288"
     " net.ipv4.neigh.default.gc_thresh3=16384"
 )
-_ENTRY = "nsenter --net=/var/run/docker/netns/{space} bridge fdb replace {mac} dev {device} dst {right} self permanent"
+_INSIDE = "nsenter --net=/var/run/docker/netns/{space}"
+_ENTRY = f"{_INSIDE} bridge fdb replace {{mac}} dev {{device}} dst {{right}} self permanent"
+_ADDRESS = f"{_INSIDE} ip neigh replace {{address}} lladdr {{mac}} dev {{device}} nud permanent"
 
 _FROZEN = "let the process of {unit} continue, and find out what stopped it"
 _CONTINUE = ("kill -CONT {pid}",)
@@ -171,37 +173,62 @@ FAMILY = Family(
         ),
         Cause(
             "link-down",
-            "an interface of an overlay is down",
+            "an interface of an overlay is down or apart from its bridge",
             Severity.ERROR,
-            "A bridge or an interface in a network's namespace, or a container's interface on the network, was set down. No packet"
-            " passes through it.",
+            "A bridge or an interface in a network's namespace, or a container's interface on the network, was set down. Or it is"
+            " up, but the bridge does not forward to it. No packet passes through it.",
             "set the interface up again",
-            commands={"": ("nsenter --net=/var/run/docker/netns/{space} ip link set {device} up",)},
-            fixes=frozenset({""}),
+            variants={
+                "apart": "make the interface a port of the bridge again",
+                "port": "let the bridge forward to the port again",
+            },
+            commands={
+                "": (f"{_INSIDE} ip link set {{device}} up",),
+                "apart": (f"{_INSIDE} ip link set {{device}} master {{bridge}}",),
+                "port": (f"{_INSIDE} bridge link set dev {{device}} state 3",),
+            },
+            fixes=frozenset({"", "apart", "port"}),
             explains=("overlay-blocked",),
         ),
         Cause(
             "fdb-stale",
-            "a forwarding entry points to the wrong host",
+            "an entry for a container points to the wrong host or MAC address",
             Severity.ERROR,
-            "The kernel sends packets for a container to a host on which it no longer runs. Engines keep such entries after"
-            " containers moved or gossip messages were lost.",
+            "The kernel sends packets for a container to a host on which it no longer runs, or to a MAC address that it does not have."
+            " Engines keep such entries after containers moved or gossip messages were lost.",
             "replace the entry, so that packets for {mac} go to {right}",
-            commands={"": (_ENTRY,)},
-            fixes=frozenset({""}),
-            touches={"": "entry for {mac} in {space}"},
+            variants={"mac": "replace the entry, so that packets for {address} go to {mac}"},
+            commands={"": (_ENTRY,), "mac": (_ADDRESS, _ENTRY)},
+            fixes=frozenset({"", "mac"}),
+            touches={"": "entry for {mac} in {space}", "mac": "entry for {mac} in {space}"},
             explains=("overlay-blocked",),
         ),
         Cause(
             "fdb-lost",
             "a forwarding entry is missing",
             Severity.ERROR,
-            "The host knows a container's MAC address, but not the host on which it runs, so packets for it are lost. Engines 29"
-            " lose entries of nodes that were briefly unreachable.",
+            "The host knows a container's MAC address, but not the host on which it runs, so packets for it are lost. In a swarm, it"
+            " must know both, because the kernel asks nobody. Engines 29 lose entries of nodes that were briefly unreachable.",
             "add the entry",
-            commands={"": (_ENTRY,)},
-            fixes=frozenset({""}),
-            touches={"": "entry for {mac} in {space}"},
+            variants={"address": "add the entries"},
+            commands={"": (_ENTRY,), "address": (_ADDRESS, _ENTRY)},
+            fixes=frozenset({"", "address"}),
+            touches={"": "entry for {mac} in {space}", "address": "entry for {mac} in {space}"},
+            explains=("overlay-blocked",),
+        ),
+        Cause(
+            "address-lost",
+            "a container has lost its address on an overlay",
+            Severity.ERROR,
+            "The engine gave the container an address and a route to the network's subnet. One of them is gone from the container's"
+            " interface, so it is not reached there. A program in the container, or somebody in its namespace, removed it.",
+            "add the address again",
+            variants={"route": "add the route again"},
+            commands={
+                "": (f"{_INSIDE} ip address add {{address}} dev {{device}}",),
+                "route": (f"{_INSIDE} ip route add {{subnet}} dev {{device}} src {{source}}",),
+            },
+            fixes=frozenset({"", "route"}),
             explains=("overlay-blocked",),
         ),
         Cause(

@@ -148,6 +148,7 @@ FAMILY = Family(
                 "overlay-blocked",
                 "names-unresolved",
                 "table-differs",
+                "fdb-lost",
             ),
         ),
         Cause(
@@ -166,7 +167,7 @@ FAMILY = Family(
                 "stale": "if the entries are still there after a minute, restart the engine on {host}, to which they belong (its"
                 " containers stop meanwhile): systemctl restart docker; the others then forget what it announced before",
             },
-            explains=("overlay-blocked", "names-unresolved", "name-stale"),
+            explains=("overlay-blocked", "names-unresolved", "name-stale", "fdb-lost", "fdb-stale"),
         ),
         Cause(
             "dns-lost",

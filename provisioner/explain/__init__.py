@@ -89,8 +89,8 @@ def _place(problem: Problem) -> tuple[str, ...]:
 
 
 def _thing(problem: Problem) -> tuple[str, ...]:
-    """Return the place, with the namespace and the device: another one with the same problem is not the same problem."""
-    return *_place(problem), *(str(problem.values.get(name, "")) for name in ("space", "device"))
+    """Return the place, with the namespaces and the device: others with the same problem do not have the same problem."""
+    return *_place(problem), *(str(problem.values.get(name, "")) for name in ("space", "device", "holder"))
 
 
 def _key(problem: Problem) -> tuple[str, ...]:

@@ -28,6 +28,9 @@ _NO_BRIDGE_RULES = 27  # the first engine version that sets no rules for bridged
 _ENGINE_CHAINS = ("DOCKER-FORWARD", "DOCKER-ISOLATION")  # targets of FORWARD: in engines 28 and later, in older engines
 _GWBRIDGE = "docker_gwbridge"
 _ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork's name for a device that is not yet in its namespace
+_ENGINES_PORT = re.compile(r"(veth|vxlan)\d+")  # its names for the ports of an overlay's bridge
+_IDLE = frozenset({"disabled", "blocking"})  # states of a bridge's port that forwards nothing
+_SETTLED = 5  # seconds after which all engines know a new container; observed in the lab: less than one
 _OVERLAYS = frozenset({"overlay"})
 _TABLE_FULL = re.compile(
     r"^(?!.*ndisc_cache).*able overflow"
@@ -322,6 +325,37 @@ def _devices(name: str, network: str, space: Space) -> Iterator[Problem]:
     for link in space.links:
         if kind_of(link) in {"bridge", "veth"} and _is_down(link):
             yield _down(name, network, space, link, f"the namespace of {network}")
+    yield from _ports(name, network, space)
+
+
+def _ports(name: str, network: str, space: Space) -> Iterator[Problem]:
+    """Find interfaces that are up, and no ports of the bridge, or disabled ones. The engine sets an interface up last.
+
+    The bridge of a network with several subnets is not known for sure.
+    """
+    bridges = [link for link in space.links if kind_of(link) == "bridge"]
+    if len(bridges) != 1 or _is_down(bridges[0]):
+        return
+    bridge = str(bridges[0].get("ifname", ""))
+    for link in space.links:
+        device = str(link.get("ifname", ""))
+        if not _ENGINES_PORT.fullmatch(device) or _is_down(link):
+            continue
+        values = {"host": name, "space": space.name, "device": device, "bridge": bridge}
+        place = partial(
+            Problem, "link-down", name, values=values, network=network, where=f"{name}: {device} in {space.name}"
+        )
+        state = _port_state(link)
+        if not link.get("master"):
+            yield place(evidence=f"{device} in the namespace of {network} is no port of {bridge}", variant="apart")
+        elif state in _IDLE and "LOWER_UP" in (link.get("flags") or []):
+            yield place(
+                evidence=f"the port {device} of {bridge} in the namespace of {network} is {state}", variant="port"
+            )
+
+
+def _port_state(link: Mapping[str, Any]) -> str:
+    return str(((link.get("linkinfo") or {}).get("info_slave_data") or {}).get("state", ""))
 
 
 def _is_down(link: Mapping[str, Any]) -> bool:
@@ -378,12 +412,18 @@ def _orphans(seen: Seen, name: str, kernel: Kernel, live: Mapping[str, str]) -> 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A container on an overlay. name: "a container" if unknown. balances: whether it is a swarm's load balancer."""
+    """A container on an overlay. name: "a container" if unknown.
+
+    space: its namespace. balances: whether it is a swarm's load balancer. settled: whether its engine lists it on the network,
+    runs, and started it some seconds ago: other engines must know it by now.
+    """
 
     host: str
     name: str
     mac: str
+    space: str = ""
     balances: bool = False
+    settled: bool = False
 
 
 def endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
@@ -398,7 +438,9 @@ def endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
             for address, mac in space.inner:
                 for network in (n for n, of in subnets.items() if any(IPv4Address(address) in each for each in of)):
                     name = "the load balancer" if space.balances else names.get((network, address), "a container")
-                    found[network][address].append(Endpoint(host, name, mac, space.balances))
+                    settled = (network, address) in names and kernel.engine_runs
+                    settled &= not space.balances and kernel.ages.get(space.name, 0) >= _SETTLED
+                    found[network][address].append(Endpoint(host, name, mac, space.name, space.balances, settled))
     return found
 
 
@@ -441,25 +483,31 @@ def forwarding(seen: Seen) -> Iterator[Problem]:
     """Find missing and wrong forwarding entries of overlays."""
     listed = of_kernels(seen)
     for network, by_address in endpoints(seen).items():
+        here = {each.host for holders in by_address.values() for each in holders if each.settled}
         for name, kernel in seen.observed.kernels.items():
             entry = listed[name].get(network) or {}
             space = kernel.space_of(str(entry.get("Id", "")))
             if space and space.vxlans:
+                whole = entry.get("Scope") == "swarm" and name in here
+                at = Entry(name, network, space, kernel.tables.networks.get(str(entry.get("Id", ""))), whole)
                 for address, holders in by_address.items():
                     if len(holders) == 1 and holders[0].host != name:
-                        table = kernel.tables.networks.get(str(entry.get("Id", "")))
-                        found = _entry(seen, Entry(name, network, space, table), address, holders[0])
-                        yield from filter(None, (found,))
+                        yield from filter(None, (_entry(seen, at, address, holders[0]),))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The place of a forwarding entry. table: what the engine knows of the network from gossip; None if it was not read."""
+    """The place of the entries for a network's containers on other hosts.
+
+    table: what the engine knows of the network from gossip; None if it was not read. whole: whether an absent entry is an
+    error: an engine of a swarm has those of all containers, and one with a store learns them on demand.
+    """
 
     host: str
     network: str
     space: Space
     table: Table | None = None
+    whole: bool = False
 
     def said(self, address: str) -> str:
         """Return what the engine knows of the holder of an address, for the evidence."""
@@ -470,27 +518,85 @@ class Entry:
 
 
 def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | None:
-    """Return the problem of the entry for a container on another host, if any."""
-    space = at.space
+    """Return the problem of the entries for a container on another host, if any."""
+    space, known = at.space, at.space.neighbours.get(address)
     right = swarm.data_address(seen.site.facts[holder.host]) or str(seen.site.advertise.get(holder.host, ""))
-    known = space.neighbours.get(address)
-    if not known or not right or known != holder.mac:
-        return None  # not an error: engines with a store learn entries on demand
-    device = str(space.vxlans[0].get("ifname", ""))
-    values = {"host": at.host, "space": space.name, "mac": known, "device": device, "right": right}
-    place = partial(Problem, host=at.host, values=values, target=holder.host, network=at.network)
-    where = f"{at.host}: entry for {known} in {space.name}"
-    to = space.forwarding.get(known)
-    who = f"{holder.name} ({address}, {known})"
+    device = known.device if known else str(space.vxlans[0].get("ifname", ""))
+    values = {"host": at.host, "space": space.name, "mac": holder.mac, "device": device, "right": right}
+    values |= {"address": address, "holder": f"{address} in {holder.space}"}
+    where = f"{at.host}: entry for {holder.mac} in {space.name}"
+    place = partial(Problem, host=at.host, values=values, target=holder.host, network=at.network, where=where)
+    who = f"{holder.name} ({address}, {holder.mac})"
+    to = space.forwarding.get(holder.mac)
+    if not right:
+        return None
+    if not known:
+        lost = at.whole and holder.settled and len(space.vxlans) == 1
+        evidence = f"{at.host} has no MAC address for {who} on {holder.host}{at.said(address)}"
+        return place("fdb-lost", evidence=evidence, variant="address") if lost else None
+    if known.mac != holder.mac:
+        wrong = known.permanent and holder.settled
+        evidence = (
+            f"{at.host} sends packets for {who} on {holder.host} to the MAC address {known.mac}{at.said(address)}"
+        )
+        return place("fdb-stale", evidence=evidence, variant="mac") if wrong else None
     if to is None:
         evidence = f"{at.host} has the MAC address of {who}, but no forwarding entry for it{at.said(address)}"
-        return place("fdb-lost", evidence=evidence, where=where)
+        return place("fdb-lost", evidence=evidence)
     if to != right:
-        evidence = (
-            f"{at.host} sends packets for {who} to {to}, but it runs on {holder.host} ({right}){at.said(address)}"
-        )
-        return place("fdb-stale", evidence=evidence, where=where)
+        runs = f"but it runs on {holder.host} ({right}){at.said(address)}"
+        return place("fdb-stale", evidence=f"{at.host} sends packets for {who} to {to}, {runs}")
     return None
+
+
+# -- what the engine gave its containers --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Given:
+    """A running container on an overlay, as its engine lists it."""
+
+    name: str
+    network: str
+    subnet: IPv4Network
+    address: str
+    mac: str
+
+
+def _given(seen: Seen, host: str) -> Iterator[Given]:
+    known = overlays(seen, host)
+    for each in attached.attachments(seen.site.facts[host]):
+        network = known.get(each.network, {})
+        subnets = [subnet for subnet in _subnets(network) if IPv4Address(each.address) in subnet]
+        if each.number == network.get("Id") and subnets:
+            yield Given(each.name, each.network, subnets[0], each.address, each.mac)
+
+
+def addressed(seen: Seen) -> Iterator[Problem]:
+    """Find containers whose interface is up and has lost its address or its route. The engine sets an interface up last."""
+    for host, kernel in seen.observed.kernels.items():
+        spaces = [space for space in kernel.spaces.values() if not space.network and not space.balances]
+        for given in _given(seen, host):
+            found = [(space, link) for space in spaces for link in space.links if link.get("address") == given.mac]
+            if len(found) == 1 and kind_of(found[0][1]) == "veth" and not _is_down(found[0][1]):
+                yield from _addressed(host, given, *found[0])
+
+
+def _addressed(host: str, given: Given, space: Space, link: Mapping[str, Any]) -> Iterator[Problem]:
+    device = str(link.get("ifname", ""))
+    has = [address for address, mac in space.inner if mac == given.mac]
+    values = {"host": host, "space": space.name, "device": device, "name": given.name, "source": given.address}
+    values |= {"subnet": str(given.subnet), "address": f"{given.address}/{given.subnet.prefixlen}"}
+    place = partial(
+        Problem, "address-lost", host, values=values, network=given.network, where=f"{host}: {device} of {given.name}"
+    )
+    routes = None if space.routed is None else space.routed.get(device, [])
+    if given.address not in has:
+        instead = f"has {', '.join(has)} instead of" if has else "lacks"
+        yield place(evidence=f"{device} of {given.name} {instead} the address {given.address} that the engine gave it")
+    elif routes is not None and not any(route.overlaps(given.subnet) for route in routes):
+        evidence = f"{given.name} has no route to the subnet {given.subnet} of {given.network} through {device}"
+        yield place(evidence=evidence, variant="route")
 
 
 def full(seen: Seen) -> Iterator[Problem]:
@@ -506,4 +612,4 @@ def full(seen: Seen) -> Iterator[Problem]:
             yield Problem("subnet-full", "", evidence, {"network": network}, network=network, where=where)
 
 
-DETECTORS = (settings, balancers, shadows, rules, bridges, numbers, addresses, links_down, forwarding, full)
+DETECTORS = (settings, balancers, shadows, rules, bridges, numbers, addresses, links_down, addressed, forwarding, full)

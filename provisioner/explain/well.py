@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from provisioner.explain.base import Seen
 
+_IN_OVERLAYS = frozenset({"link-down", "fdb-lost", "fdb-stale", "address-lost"})
+
 
 def well(seen: Seen, found: frozenset[str]) -> tuple[str, ...]:
     """Return the lines. found: the ids of the causes that were found."""
@@ -58,7 +60,7 @@ def _kernels(seen: Seen, found: frozenset[str]) -> Iterator[str]:
         ("settings", {"ip-forward", "br-netfilter", "conntrack-full", "neigh-overflow"}),
         ("the engine's rules", {"firewall-reload", "iptables-split"}),
         ("bridges", {"gwbridge", "bridge-full"}),
-        (f"{spaces} overlay namespaces", {"vxlan-exists", "vxlan-lost", "vni-mismatch", "fdb-lost", "fdb-stale"}),
+        (f"{spaces} overlay namespaces", {"vxlan-exists", "vxlan-lost", "vni-mismatch", *_IN_OVERLAYS}),
     ]
     good = [what for what, problems in checks if not problems & found]
     if names and good:

@@ -127,6 +127,15 @@ def _count(text: str, line: str) -> int:
         raise malformed("the list of services", str(error), line) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An entry of an overlay for a container's address. permanent: it was set by the engine, or by hand, and does not expire."""
+
+    mac: str
+    device: str
+    permanent: bool
+
+
 @dataclass(frozen=True)
 class Space:
     """A network namespace that the engine created: for an overlay ("1-0123456789"), or for a container."""
@@ -168,17 +177,31 @@ class Space:
         ]
 
     @cached_property
+    def routed(self) -> dict[str, list[IPv4Network]] | None:
+        """Interface -> the destinations of its routes, without default routes; None if they were not read."""
+        if not self.raw.get(f"space:{self.name}:routes", "").strip():
+            return None
+        found: dict[str, list[IPv4Network]] = {}
+        for route in self._list("routes"):
+            if route.get("dst") not in {None, "default"}:
+                found.setdefault(str(route.get("dev", "")), []).append(IPv4Network(str(route["dst"]), strict=False))
+        return found
+
+    @cached_property
     def vxlans(self) -> list[dict[str, Any]]:
         """Its VXLAN devices."""
         return [link for link in self.links if kind_of(link) == "vxlan"]
 
     @cached_property
-    def neighbours(self) -> dict[str, str]:
-        """Address -> MAC, for resolved entries."""
+    def neighbours(self) -> dict[str, Neighbour]:
+        """Address -> resolved entry of a VXLAN device. Those of bridges are the kernel's own."""
+        devices = {link.get("ifname") for link in self.vxlans}
         return {
-            str(entry.get("dst")): str(entry["lladdr"])
+            str(entry.get("dst")): Neighbour(str(entry["lladdr"]), str(entry["dev"]), "PERMANENT" in state)
             for entry in self._list("neighbours")
-            if "lladdr" in entry and not {"FAILED", "INCOMPLETE"} & set(entry.get("state") or ())
+            if "lladdr" in entry and entry.get("dev") in devices
+            for state in (set(entry.get("state") or ()),)
+            if not {"FAILED", "INCOMPLETE"} & state
         }
 
     @cached_property
@@ -300,6 +323,18 @@ class Kernel:
             return None
         return next((s for s in self.spaces.values() if s.network and network_id.startswith(s.network)), None)
 
+    @cached_property
+    def ages(self) -> dict[str, int]:
+        """Namespace -> for how many seconds it has existed."""
+        now, *lines = self.raw.get("since", "").split("\n")
+        found = (line.partition(" ") for line in lines if line)
+        return {path.rpartition("/")[2]: number(now.strip()) - number(since) for since, _, path in found}
+
+    @property
+    def engine_runs(self) -> bool:
+        """Whether systemd has started the engine completely, and is not stopping it."""
+        return self.raw.get("engine-state", "").strip() == "active"
+
     def rules(self, tool: str) -> list[str]:
         """Return the output lines of iptables-legacy-save or iptables-nft-save: "*TABLE", ":CHAIN POLICY", "-A ..."."""
         return [line for line in self.raw.get(tool, "").split("\n") if line]
@@ -397,9 +432,9 @@ def parsed(name: str, raw: bytes) -> Kernel:
 def _parse_all(found: Kernel) -> None:
     """Parse every lazy property now, so that a malformed value is an error here and not in a detector."""
     for space in found.spaces.values():
-        for name in ("links", "vxlans", "inner", "neighbours", "forwarding"):
+        for name in ("links", "vxlans", "inner", "neighbours", "forwarding", "routed"):
             getattr(space, name)
-    for name in ("services", "links", "routes", "sources", "pinned", "stopped", "tables"):
+    for name in ("services", "links", "routes", "sources", "pinned", "stopped", "tables", "ages"):
         getattr(found, name)
     for network, _ in found.networks_routed():
         str(network)

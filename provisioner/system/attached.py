@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -26,6 +28,9 @@ _STOPPED = frozenset({"created", "exited", "dead"})  # states in which a contain
 _SHORT = 12  # characters of a container's ID that are one of its names on every network
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)  # a name that one question can hold
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}", re.ASCII)
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
+_GIVEN = ("NetworkID", "IPAddress", "MacAddress")  # keys of an endpoint
+_LIVES = frozenset({"running", "paused"})  # states in which a container has its namespace
 _NO_NETWORK = frozenset({"default", "bridge", "host", "none"})  # modes that name no network of a cluster
 _SERVICE = "com.docker.swarm.service.id"  # a label
 PROBE = "provisioner-probe-"  # prefix of the names of the proofs' containers
@@ -141,6 +146,29 @@ def started_on(facts: Facts) -> Iterator[tuple[str, str, str]]:
             for network, found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
                 number = found.get("NetworkID") if isinstance(found, dict) else ""
                 yield _name(container), network, str(number or "")
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A running or paused container on a network, with what the engine gave it there. number: the network's ID."""
+
+    name: str
+    network: str
+    number: str
+    address: str
+    mac: str
+
+
+def attachments(facts: Facts) -> Iterator[Attachment]:
+    """Yield the containers with an IPv4 address and a MAC address on a network."""
+    for container in facts.http("containers").body or ():
+        if container.get("State") not in _LIVES:
+            continue
+        for network, found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
+            words = [str(found.get(key) or "") for key in _GIVEN] if isinstance(found, dict) else [""] * 3
+            with suppress(ValueError):
+                if _MAC.fullmatch(words[2]):
+                    yield Attachment(_name(container), network, words[0], str(IPv4Address(words[1])), words[2])
 
 
 def published(facts: Facts, port: str) -> str:

@@ -18,6 +18,35 @@ _ENTRY = (
 mac=${entry%% *} to=${entry#* dst } to=${to%% *}
 """
 )
+# Lists the engine's entries for containers on other hosts: address, MAC address and host. Restores them.
+_PEERS = (
+    _SPACE
+    + """[ -f /run/fault-peers ] || inside ip -o -4 neigh show dev "$device" nud permanent | while read -r address _ mac _; do
+    to=$(inside bridge fdb show dev "$device" | sed -n "s/^$mac .*dst \\([0-9.]*\\) .*/\\1/p" | head -n 1)
+    [ -z "$to" ] || echo "$space $device $address $mac $to"; done >/run/fault-peers
+[ -s /run/fault-peers ] || { rm /run/fault-peers; echo "$HOST has no entry for a container on another host: ping one first" >&2; exit 1; }
+"""
+)
+_PEERS_BACK = """[ ! -f /run/fault-peers ] || { while read -r space device address mac to; do
+    inside() { nsenter --net="/var/run/docker/netns/$space" "$@"; }
+    inside ip neigh replace "$address" lladdr "$mac" dev "$device" nud permanent
+    inside bridge fdb replace "$mac" dev "$device" dst "$to" self permanent
+done </run/fault-peers; rm /run/fault-peers; }"""
+# Finds a container's two ends on an overlay: port in the overlay's namespace, link in box. Not those of a swarm's load balancer.
+_PORT = (
+    _SPACE
+    + """link=''
+for port in $(inside ip -o link show type veth | sed 's/^[0-9]*: \\([^@]*\\)@.*/\\1/'); do
+    other=$(inside ip -o link show dev "$port" | sed 's/^\\([0-9]*\\): [^@]*@if\\([0-9]*\\): .*/\\2: \\\\([^@]*\\\\)@if\\1:/')
+    for box in /var/run/docker/netns/*; do
+        case ${box##*/} in *-* | default | lb_* | ingress_sbox) continue ;; esac
+        link=$(nsenter --net="$box" ip -o link show type veth | sed -n "s/^$other.*/\\1/p")
+        [ -z "$link" ] || break 2
+    done
+done
+[ -n "$link" ] || { echo "no container on $HOST is connected to an overlay: start one first" >&2; exit 1; }
+"""
+)
 _RESTORED = (
     "[ ! -f /run/fault-entry ] || { read -r space device mac to </run/fault-entry;"
     ' nsenter --net="/var/run/docker/netns/$space" bridge fdb replace "$mac" dev "$device" dst "$to" self permanent;'
@@ -64,11 +93,54 @@ inside bridge fdb del "$mac" dev "$device" dst "$to" self""",
         stores=("swarm",),  # engines with a store restore the entry at once
     ),
     Fault(
-        "bridge-port-disabled",
+        "overlay-dropped",
         "lost-in-overlay",
+        "the queue of an overlay's VXLAN device drops all packets",
+        f'{_SPACE}inside tc qdisc replace dev "$device" root pfifo limit 0',
+        f'{_SPACE}inside tc qdisc del dev "$device" root 2>/dev/null || :',
+    ),
+    Fault(
+        "bridge-port-disabled",
+        "link-down",
         "the bridge of an overlay forwards nothing to and from its VXLAN device",
         f'{_SPACE}inside bridge link set dev "$device" state disabled',
         f'{_SPACE}inside bridge link set dev "$device" state forwarding',
+    ),
+    Fault(
+        "peer-mac",
+        "fdb-stale",
+        "the neighbour table of an overlay has wrong MAC addresses for containers on other hosts",
+        f"""{_PEERS}while read -r space device address mac to; do
+    inside ip neigh replace "$address" lladdr "02:de:${{mac#*:*:}}" dev "$device" nud permanent
+done </run/fault-peers""",
+        _PEERS_BACK,
+    ),
+    Fault(
+        "peers-lost",
+        "fdb-lost",
+        "all entries of an overlay for containers on other hosts are deleted",
+        f"""{_PEERS}while read -r space device address mac to; do
+    inside ip neigh del "$address" dev "$device"; inside bridge fdb del "$mac" dev "$device" dst "$to" self
+done </run/fault-peers""",
+        _PEERS_BACK,
+        stores=("swarm",),  # engines with a store restore the entries at once
+    ),
+    Fault(
+        "port-apart",
+        "link-down",
+        "the interface of a container is taken from the bridge of its overlay",
+        f'{_PORT}echo "$space $port" >/run/fault-port; inside ip link set "$port" nomaster',
+        "[ ! -f /run/fault-port ] || { read -r space port </run/fault-port;"
+        ' nsenter --net="/var/run/docker/netns/$space" ip link set "$port" master br0; rm /run/fault-port; }',
+    ),
+    Fault(
+        "address-lost",
+        "address-lost",
+        "the address of a container on an overlay is deleted in the container",
+        f"""{_PORT}address=$(nsenter --net="$box" ip -o -4 address show dev "$link" | sed -n 's/.* inet \\([0-9./]*\\) .*/\\1/p' | head -n 1)
+[ -z "$address" ] || {{ echo "$box $link $address" >/run/fault-gone; nsenter --net="$box" ip address del "$address" dev "$link"; }}""",
+        "[ ! -f /run/fault-gone ] || { read -r box link address </run/fault-gone;"
+        ' nsenter --net="$box" ip address add "$address" dev "$link" 2>/dev/null; rm /run/fault-gone; }',
     ),
     Fault(
         "vxlan-lost",
