@@ -5,6 +5,7 @@ from types import MappingProxyType
 from provisioner.causes.base import Cause, Family
 from provisioner.model import Severity
 
+_FIREWALL = "/etc/provisioner/firewall.sh"
 _DROPS = "The evidence says where the packets were lost."
 _CURE = "let {protocols} pass between the hosts in both directions"
 # By the place where packets are lost. rule, nft-rule, wide, policy: it counted packets. likely: a rule that has no counter. wide: a
@@ -40,7 +41,7 @@ def _blocked(name: str, title: str, why: str, explains: tuple[str, ...]) -> Caus
         _CURE,
         variants=_VARIANTS,
         explains=explains,
-        drifts=("rules",),
+        drifts=("rules", _FIREWALL),
         commands=_COMMANDS,
         fixes=_FIXES,
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from provisioner.lab import Fault, Lab
     from tests.e2e.cluster import Cluster, Run
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(3000 if os.environ.get("PROVISIONER_ALL") == "1" else 1500)]
 
 SEED = int(os.environ.get("PROVISIONER_SEED", "0")) or random.SystemRandom().randrange(1, 10_000)
 # Faults of causes that have a cure, but which it does not cure; each with the reason.
@@ -84,16 +84,20 @@ def test_what_can_be_cured_is_cured(settled, capsys, kind, faults, also):
             cluster.lab.break_(FAULTS[name], host, places[2] if FAULTS[name].place.pair else "")
         run = fix(cluster)
         states = {(done["cause"], done["state"]) for done in run.report["fixes"]}
+        seconds = run.report["seconds"]
         if not states:
             run = pasted(cluster, run)
-        safe = {(FAULTS[name].cause, "converged") for name in names if CAUSES[FAULTS[name].cause].fixes}
-        worked = not run.code and run.proven and safe <= states
+            seconds += run.report["seconds"]
+        else:
+            wanted = {(FAULTS[name].cause, "converged") for name in names}
+            wrong += [] if wanted <= states else [f"{names} on {places}: {states}"]
+        worked = not run.code and run.proven
         if len(names) == 1:
-            results.record(names[0], kind, "fixed", worked=worked, seconds=run.report["seconds"])
+            results.record(names[0], kind, "fixed", worked=worked, seconds=seconds)
         if not worked:
             wrong.append(f"{names} on {places}: {states}\n{run.err[-3000:]}")
         with capsys.disabled():
-            print(f"{names} on {places}: {run.report['seconds']:.1f} s")
+            print(f"{names} on {places}: {seconds:.1f} s")
         cluster.lab.heal()
         if kind.startswith("swarm"):
             back(cluster)
