@@ -64,9 +64,18 @@ for s in /var/run/docker/netns/*; do
     # shellcheck disable=SC2086
     case $v in *"\"${own:-none}\""*) f "names:$own" "$($g timeout 5 perl -e "$ASK" ${asked#* } 2>/dev/null)" ;; esac
   done
+  # In the same one: which containers on other hosts do not answer it.
+  for asked in ECHOES; do
+    own=${asked%% *}
+    # shellcheck disable=SC2086
+    case $v in *"\"${own:-none}\""*) f "echo:$own" "$($g timeout 5 perl -e "$ASK_OTHERS" ${asked#* } 2>/dev/null)" ;; esac
+  done
   f "space:$name:neighbours" "$($g ip -j -4 neigh)"
   case $name in
-    *-*) f "space:$name:forwarding" "$($g bridge -j fdb show)" ;;
-    *) f "space:$name:routes" "$($g ip -j -4 route)" ;;
+  *-*)
+    f "space:$name:forwarding" "$($g bridge -j fdb show)"
+    command -v nft >/dev/null && f "space:$name:filters" "$($g nft list ruleset 2>/dev/null | grep -E '^(table|[[:space:]]+chain) |policy drop|[^-_a-z](drop|reject)([^-_a-z]|$)' | head -c 4000)"
+    ;;
+  *) f "space:$name:routes" "$($g ip -j -4 route)" ;;
   esac
 done

@@ -25,6 +25,7 @@
 #         syn PEER PORT CAME TOOK ANSWERED      connections from this peer: SYNs that arrived, passed the rules, were answered
 #         mac PEER MAC ...                      who answers ARP requests for the peer's address; peer 0: for our own
 #         rule TOOL TABLE PACKETS HEX           a rule or policy that counted packets during the test
+#         dropped COUNTER PACKETS               a counter of packets that the kernel drops outside of rules, if it rose during the test
 #         done SECONDS
 use strict;
 use warnings;
@@ -69,6 +70,18 @@ sub counters {
     return \%found;
 }
 
+# The kernel's own counters of packets that it drops: for IPsec policies, the reverse path filter, and routes.
+sub drops {
+    my (%found, @names);
+    for (`cat /proc/net/snmp /proc/net/netstat /proc/net/xfrm_stat 2>/dev/null`) {
+        my ($kind, @values) = split;
+        if ($kind !~ /:$/) { $found{$kind} = $values[0] }
+        elsif (@names) { @found{@names} = @values; @names = () }
+        else { @names = map { "$kind$_" } @values }
+    }
+    return {map { (/^(?:\w+:)?(\w+)$/)[0] => $found{$_} } grep { /^Xfrm\w+$|:(?:IPReversePathFilter|(?:Out|In)NoRoutes)$/ } keys %found};
+}
+
 sub filtered { # attach a BPF filter to a socket before it receives anything
     my ($socket, @filter) = @_;
     my $code = join "", map { pack "SCCL", @$_ } @filter;
@@ -103,7 +116,7 @@ while (<STDIN>) {
 }
 exit unless $token;
 
-my $before = counters();
+my ($before, $drops) = (counters(), drops());
 socket my $wire, 17, 2, 0 or die "packet(7): $!\n";  # AF_PACKET, SOCK_DGRAM
 filtered($wire, [0x20, 0, 0, 0xffff_f000], [0x15, 1, 0, 0x0800], [0x06, 0, 0, 0], ours());
 bind $wire, pack "S n x16", 17, 3 or die "packet(7): $!\n";  # ETH_P_ALL, every interface
@@ -320,6 +333,11 @@ print join(" ", "mac", $_, sort keys %{$mac{$_}}), "\n" for sort keys %mac;
 for my $key (sort keys %$after) {
     my $rose = $after->{$key} - ($before->{$key} // $after->{$key});
     tell_rule($key, $rose) if $rose > 0;
+}
+my $later = drops();
+for my $name (sort keys %$later) {
+    my $rose = $later->{$name} - ($drops->{$name} // 0);
+    print "dropped $name $rose\n" if $rose > 0;
 }
 tell_rule($_, 0) for (sort keys %uncounted)[0 .. 199];
 printf "done %.3f\n", now() - $began;

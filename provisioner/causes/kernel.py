@@ -65,7 +65,8 @@ FAMILY = Family(
             Severity.ERROR,
             "Packets between containers and the outside pass the chain FORWARD. The rule drops them before the engine's rules accept"
             " them: containers have no outbound access, and published ports are closed. Traffic on an overlay itself may continue.",
-            "delete the rule, or move it to the end of the chain; rules of your own belong in DOCKER-USER",
+            "delete the rule, or limit it to the packets that it should drop",
+            warns="it drops only what containers on overlays send to the outside",
             commands={"": ("{tool} -D {rule}",)},
             drifts=("rules",),
             explains=("forward-blocked", "resolver-silent", "published-unanswered"),
@@ -158,14 +159,18 @@ FAMILY = Family(
         ),
         Cause(
             "vxlan-lost",
-            "the VXLAN device of a network is missing or down",
+            "the VXLAN device of a network is missing, down or wrong",
             Severity.ERROR,
-            "A network's namespace on this host has containers, but no VXLAN device that is up. Packets to and from other hosts"
-            " are lost.",
+            "A network's namespace on this host has containers, but no VXLAN device that is up and has the port of the other hosts."
+            " Packets to and from other hosts are lost.",
             "restart the engine, which creates the device again",
-            variants={"down": "set the device up again"},
+            variants={
+                "down": "set the device up again",
+                "other": "restart the engine, and see whether it creates a right one",
+            },
             commands={
                 "": (RESTART,),
+                "other": (RESTART,),
                 "down": ("nsenter --net=/var/run/docker/netns/{space} ip link set {device} up",),
             },
             fixes=frozenset({"down"}),
@@ -173,21 +178,24 @@ FAMILY = Family(
         ),
         Cause(
             "link-down",
-            "an interface of an overlay is down or apart from its bridge",
+            "an interface of an overlay is down or cut off",
             Severity.ERROR,
             "A bridge or an interface in a network's namespace, or a container's interface on the network, was set down. Or it is"
-            " up, but the bridge does not forward to it. No packet passes through it.",
+            " up, but the bridge does not forward to it, or a rule drops its packets. No packet passes through it.",
             "set the interface up again",
             variants={
                 "apart": "make the interface a port of the bridge again",
                 "port": "let the bridge forward to the port again",
+                "isolated": "let the bridge pass packets between its interfaces again",
+                "filtered": "delete the rule: nsenter --net=/var/run/docker/netns/{space} nft -a list table {table}",
             },
             commands={
                 "": (f"{_INSIDE} ip link set {{device}} up",),
                 "apart": (f"{_INSIDE} ip link set {{device}} master {{bridge}}",),
                 "port": (f"{_INSIDE} bridge link set dev {{device}} state 3",),
+                "isolated": (f"{_INSIDE} bridge link set dev {{device}} isolated off",),
             },
-            fixes=frozenset({"", "apart", "port"}),
+            fixes=frozenset({"", "apart", "port", "isolated"}),
             explains=("overlay-blocked",),
         ),
         Cause(

@@ -9,16 +9,20 @@ _FIREWALL = "/etc/provisioner/firewall.sh"
 _DROPS = "The evidence says where the packets were lost."
 _CURE = "let {protocols} pass between the hosts in both directions"
 # By the place where packets are lost. rule, nft-rule, wide, policy: it counted packets. likely: a rule that has no counter. wide: a
-# rule that must not be deleted, because it also drops other packets or is ours. here: the sender or the receiver drops them, the rule is unknown. between: neither
-# host drops them.
+# rule that must not be deleted, because it also drops other packets or is ours; outside: likewise, where `up` sets no rules. elsewhere: the sender or the
+# receiver drops them, but none of its rules. here: likewise, and why is unknown. between: neither host drops them.
 _VARIANTS = MappingProxyType(
     {
         "rule": "delete the rule on {at}, or let {protocols} pass before it",
         "nft-rule": "delete the rule on {at}, or let {protocols} pass before it",
         "likely": "check whether the rule on {at}, which has no counter, drops {protocols}; then delete it",
         "wide": "accept {protocols} before the rule on {at}, which also drops other packets: `provisioner up INVENTORY` opens the cluster's ports",
+        "outside": "accept {protocols} before the rule on {at}, in the same chain, or delete the rule; it can also drop other packets, and"
+        " `provisioner up INVENTORY` sets no rules before it",
         "policy": "let {protocols} pass on {at}: `provisioner up INVENTORY` sets the rules; find out what removed them",
-        "here": "find the rule on {at} that drops {protocols}: iptables-save -c; nft list ruleset",
+        "elsewhere": "find what drops {protocols} on {at} in {what}: {look}",
+        "here": "find what drops {protocols} on {at}: `provisioner doctor --deep INVENTORY` asks its kernel; iptables-save -c; nft list"
+        " ruleset; tc filter show; ip -d link (XDP)",
         "between": "find what filters between {source} and {to}: a switch, a cloud's security groups, a router's access list",
     }
 )
@@ -138,8 +142,9 @@ FAMILY = Family(
             f" {_DROPS}",
             "check the cables, the load and the error counters of the interfaces between {source} and {to} (ip -s link), and look"
             " for a rule with a limit or a probability",
-            variants={name: _VARIANTS[name] for name in sorted(_FIXES)},
-            explains=(*_OVERLAY, *_UNSTABLE),
+            variants={name: _VARIANTS[name] for name in sorted(_FIXES)}
+            | {"shaped": "find out who limits the interface of {host}, and remove or raise the limit: {look}"},
+            explains=(*_OVERLAY, *_UNSTABLE, "path-mtu", "probe-failed"),
             drifts=("rules",),
             commands={name: _COMMANDS[name] for name in sorted(_FIXES)},
             fixes=_FIXES,
@@ -153,6 +158,13 @@ FAMILY = Family(
             " router reports it, hosts split packets and connections send smaller ones, which costs speed.",
             "raise the MTU of the path to {needed} bytes, or set `mtu: {size}` for the network in the inventory and run"
             " `provisioner up --recreate {network} INVENTORY`",
+            variants={
+                "assumed": "remove the MTU from the route of {host} to {address}; if the route has none, a router reported it, and the"
+                " kernel forgets it after `ip route flush cache`: ip route get {address}",
+                "device": "give the interface the MTU of the network",
+            },
+            commands={"device": ("nsenter --net=/var/run/docker/netns/{space} ip link set {device} mtu {wanted}",)},
+            fixes=frozenset({"device"}),
             explains=("path-mtu", "transfer-stalled"),
         ),
         Cause(
@@ -206,7 +218,11 @@ FAMILY = Family(
             Severity.ERROR,
             "Two different MAC addresses answer for one IPv4 address on this segment. Packets reach either of the two machines.",
             "find the machine with the MAC address {other} (the switch's table, DHCP leases), and give it another address",
-            variants={"held": "remove the address of {owner} from {host}, also from its network configuration"},
+            variants={
+                "held": "remove the address of {owner} from {host}, also from its network configuration",
+                "answers": "find out why {other} answers for the address of {owner}, and end it: ip route show table local match"
+                " {wanted}; sysctl -a | grep proxy_arp",
+            },
             commands={"held": ("ip address del {address} dev {device}",)},
             explains=(
                 "host-lost",

@@ -39,6 +39,9 @@ FAMILY = Family(
             " VXLAN or gossip is the most frequent reason. An engine can also hold outdated forwarding entries.",
             "check that {port}/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts in both directions; if they"
             " do, restart the engines: one may hold outdated forwarding entries",
+            variants={
+                "running": "restart {names}, which gives it new interfaces and entries: new containers on the same hosts reach each other"
+            },
             explains=("transfer-stalled", "connection-dropped"),
         ),
         Cause(
@@ -49,6 +52,9 @@ FAMILY = Family(
             " from their store, or in a swarm by gossip.",
             "check that 7946/tcp and 7946/udp pass between these hosts, and that their engines use the same store; if only names of"
             " containers that run are missing a minute later, too, docker restart announces these containers again",
+            variants={
+                "silent": "restart {name}: the engine then sets the rules for its DNS server in the container's namespace again"
+            },
         ),
         Cause(
             "name-stale",
@@ -64,6 +70,9 @@ FAMILY = Family(
             "Small packets pass, and packets of the network's full size are lost: the path between the hosts has a smaller MTU"
             " than their interfaces. Connections open, and then hang as soon as data flows.",
             "raise the MTU of the path, or set mtu: {mtu} for the network {network} and recreate it",
+            variants={
+                "running": "restart {names}, which gives it new interfaces and entries: new containers on the same hosts reach each other"
+            },
             explains=("transfer-stalled",),
         ),
         Cause(

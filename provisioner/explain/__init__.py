@@ -1,7 +1,8 @@
 """Finds the causes of failures in the observations of a run: detectors find problems, then consequences are hidden. Pure.
 
 paths: packets lost between two hosts. hops: packets lost inside an overlay. kernels: routes, rules and forwarding entries. engines: engines and their store.
-messages: what engines say. names: names that containers do not resolve. tables: what engines know from gossip.
+messages: what engines say. names: names that containers do not resolve. reach: containers that do not answer. tables: what engines
+know from gossip.
 versions: known errors of engines. hosts: hosts that dropped out or drifted.
 Checks and proofs also find problems. A problem that another one explains at the same place is a consequence. It is counted, but
 not reported as a cause. Problems without an explanation are reported with their evidence.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import causes
 from provisioner.causes.proofs import SYMPTOMS
-from provisioner.explain import engines, hops, hosts, kernels, messages, names, paths, tables, versions
+from provisioner.explain import engines, hops, hosts, kernels, messages, names, paths, reach, tables, versions
 from provisioner.explain.base import Seen
 from provisioner.explain.hops import firm
 from provisioner.explain.paths import summaries
@@ -36,7 +37,7 @@ NOTHING = Observed()
 _LAST = {"drift": 1, **dict.fromkeys(SYMPTOMS, 2), "unexplained": 3}  # sorted after known causes: `up` repairs drift
 _UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
 _OF_HOSTS: tuple[Detector, ...] = tuple(
-    detect for module in (engines, versions, kernels, messages, tables, names) for detect in module.DETECTORS
+    detect for module in (engines, versions, kernels, messages, tables, names, reach) for detect in module.DETECTORS
 )
 OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
 _OF_THE_ENGINE = frozenset(
@@ -100,8 +101,9 @@ def _key(problem: Problem) -> tuple[str, ...]:
 def explain(seen: Seen) -> tuple[Diagnosis, ...]:
     """Return the causes, the most fundamental first.
 
-    Errors precede warnings, and known causes precede drift and what only proofs see. Causes that fewer catalogue entries
-    explain, and that explain more failed pairs, precede others.
+    Errors precede warnings, and known causes precede drift and what only proofs see. Causes that fewer of the other causes could
+    explain precede others, then those that explain more failed pairs, those that explain something directly, and those that fewer
+    catalogue entries explain.
     """
     found = problems(seen)
     closure = _closure()
@@ -111,12 +113,22 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
     for problem in roots:
         groups.setdefault(_group_key(problem), []).append(problem)
     diagnoses = [_diagnosis(group, found, seen.proofs, closure) for group in groups.values()]
-    order = list(causes.CAUSES)
-    return tuple(
-        sorted(
-            diagnoses, key=lambda d: (_warns(d), _LAST.get(d.id, 0), _depth(d, closure), -d.pairs, order.index(d.id))
+    order, ids = list(causes.CAUSES), {diagnosis.id for diagnosis in diagnoses}
+    among = {name: after for name, after in closure.items() if name in ids}
+
+    def key(d: Diagnosis) -> tuple[int, ...]:
+        indirect = not any(problem.id in causes.CAUSES[d.id].explains for problem in d.explained)
+        return (
+            _warns(d),
+            _LAST.get(d.id, 0),
+            _depth(d, among),
+            -d.pairs,
+            indirect,
+            _depth(d, closure),
+            order.index(d.id),
         )
-    )
+
+    return tuple(sorted(diagnoses, key=key))
 
 
 def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]]) -> bool:
@@ -232,5 +244,5 @@ def _warns(diagnosis: Diagnosis) -> bool:
 
 
 def _depth(diagnosis: Diagnosis, closure: Mapping[str, frozenset[str]]) -> int:
-    """Return how many causes in the catalogue could explain it; 0: the most fundamental."""
+    """Return how many causes in `closure` could explain it; 0: the most fundamental."""
     return sum(diagnosis.id in after for after in closure.values())

@@ -192,7 +192,7 @@ def loopback(seen: Seen) -> Iterator[Problem]:
 
 def _drops_loopback(table: walk.Filter, ports: Iterable[int]) -> tuple[str, str] | None:
     """Return why chain INPUT drops packets to all these ports on loopback, and the rule that can be deleted ("": none). None: not all."""
-    ends = [walk.loopback(table, port) for port in ports]
+    ends = [walk.end(table, walk.loopback(port), "INPUT") for port in ports]
     reasons = dict(ends)
     if reasons.keys() - {walk.End.DROPPED, walk.End.RETURNED} or (
         walk.End.RETURNED in reasons and table.policy == "ACCEPT"

@@ -13,10 +13,11 @@ from provisioner.controlplane import swarm
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
 from provisioner.system import attached, firewall, services
-from provisioner.system.firewall import in_own_tables
+from provisioner.system.firewall import in_own_tables, walk
+from provisioner.transport.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel, Space
@@ -27,11 +28,13 @@ _FULL = 0.95  # share of a table from which it counts as full
 _NO_BRIDGE_RULES = 27  # the first engine version that sets no rules for bridged packets
 _ENGINE_CHAINS = ("DOCKER-FORWARD", "DOCKER-ISOLATION")  # targets of FORWARD: in engines 28 and later, in older engines
 _GWBRIDGE = "docker_gwbridge"
+_ANYWHERE = IPv4Address("192.0.2.1")  # an address outside of the host that no rule names (TEST-NET-1)
 _ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork's name for a device that is not yet in its namespace
 _ENGINES_PORT = re.compile(r"(veth|vxlan)\d+")  # its names for the ports of an overlay's bridge
 _IDLE = frozenset({"disabled", "blocking"})  # states of a bridge's port that forwards nothing
 _SETTLED = 5  # seconds after which all engines know a new container; observed in the lab: less than one
 _OVERLAYS = frozenset({"overlay"})
+_SHAPES = frozenset({"tbf", "netem"})  # kinds of queues that limit, delay or lose packets
 _TABLE_FULL = re.compile(
     r"^(?!.*ndisc_cache).*able overflow"
 )  # ndisc_cache is the table of IPv6, which overlays do not use
@@ -193,20 +196,29 @@ def _engine_rules(
     if lacking:
         evidence = f"{' and '.join(lacking)}, but the engine runs"
         yield Problem("firewall-reload", name, evidence, {"host": name}, where="iptables, the engine's chains")
-    for tool, table in tables.items():
-        yield from _drops_forwarded(name, tool.removesuffix("-save"), table.get(("filter", "FORWARD"), ()))
+    for tool in tables:
+        yield from _drops_forwarded(seen, name, tool)
 
 
-def _drops_forwarded(name: str, tool: str, forward: Sequence[str]) -> Iterator[Problem]:
-    """Find a rule in front of the engine's rules that drops all forwarded packets."""
-    for rule in forward:
-        words = firewall.words(rule)
-        if any(word.lower().startswith("docker") for word in words):  # the engine's chains and bridges
-            return
-        if words[2:] in (("-j", "DROP"), ("-j", "REJECT")) or words[2:4] == ("-j", "REJECT"):
-            evidence = f"the rule `{rule[:200]}` drops all forwarded packets, in front of the engine's rules"
-            values = {"host": name, "tool": tool, "rule": words[1:]}
-            yield Problem("forward-dropped", name, evidence, values, where=f"{name}: chain FORWARD ({tool})")
+def _drops_forwarded(seen: Seen, name: str, tool: str) -> Iterator[Problem]:
+    """Find a rule in front of the engine's rules that drops all forwarded packets, or all that containers send out.
+
+    The second one may be intended.
+    """
+    facts = seen.site.facts[name]
+    gateway = next((its.ip for on, its in facts.addresses if on == _GWBRIDGE), IPv4Address("172.18.0.1"))
+    outside = next((on for on, its in facts.addresses if its.ip == seen.site.advertise.get(name)), "eth0")
+    packet = walk.Packet(_GWBRIDGE, outside, gateway + 1, _ANYWHERE)
+    end, rule = walk.end(walk.parse(seen.observed.kernels[name].rules(tool)), packet, "FORWARD")
+    words = firewall.words(rule)
+    everything = words[2:] in (("-j", "DROP"), ("-j", "REJECT")) or words[2:4] == ("-j", "REJECT")
+    if end is walk.End.DROPPED and (everything or _outbound(seen, name)):
+        what = "all forwarded packets" if everything else "what containers on overlays send to the outside"
+        evidence = f"the rule `{rule[:200]}` drops {what}, in front of the engine's rules"
+        program = tool.removesuffix("-save")
+        values = {"host": name, "tool": program, "rule": words[1:]}
+        where = f"{name}: chain {words[1]} ({program})"
+        yield Problem("forward-dropped", name, evidence, values, where=where, warns=not everything)
 
 
 def bridges(seen: Seen) -> Iterator[Problem]:
@@ -289,7 +301,7 @@ def numbers(seen: Seen) -> Iterator[Problem]:
             if space:
                 live[space.name] = network
                 found[network][name] = frozenset(_vni(link) for link in space.vxlans)
-                yield from _devices(name, network, space)
+                yield from _devices(seen, name, network, space)
         yield from _orphans(seen, name, kernel, live)
     for network, by_host in found.items():
         usual = Counter(numbers for numbers in by_host.values() if numbers).most_common(1)
@@ -308,24 +320,45 @@ def _vni(link: Mapping[str, Any]) -> int:
     return number if isinstance(number, int) else 0
 
 
-def _devices(name: str, network: str, space: Space) -> Iterator[Problem]:
+def _devices(seen: Seen, name: str, network: str, space: Space) -> Iterator[Problem]:
+    """Find devices in an overlay's namespace that pass no packets."""
     if not _has_containers(space):
         return
+    lost = partial(Problem, "vxlan-lost", name, network=network)
     values = {"host": name, "space": space.name}
     if not space.vxlans:
         evidence = f"the namespace of {network} has containers but no VXLAN device"
-        yield Problem("vxlan-lost", name, evidence, values, network=network, where=f"namespace {space.name}")
+        yield lost(evidence=evidence, values=values, where=f"namespace {space.name}")
     for link in space.vxlans:
+        device = str(link.get("ifname", ""))
+        of = f"the VXLAN device {device} of {network}"
         if _is_down(link):
-            device = str(link.get("ifname", ""))
-            evidence = f"the VXLAN device {device} of {network} is down"
-            yield Problem(
-                "vxlan-lost", name, evidence, values | {"device": device}, "down", network=network, where=device
+            yield lost(evidence=f"{of} is down", values=values | {"device": device}, variant="down", where=device)
+        elif wrong := _wrong(seen, name, link):
+            yield lost(
+                evidence=f"{of} {wrong}", values=values, variant="other", where=f"{name}: {device} in {space.name}"
             )
     for link in space.links:
         if kind_of(link) in {"bridge", "veth"} and _is_down(link):
             yield _down(name, network, space, link, f"the namespace of {network}")
     yield from _ports(name, network, space)
+    for table, rule in space.filters[:1]:
+        values = {"host": name, "space": space.name, "table": table, "rule": rule}
+        evidence = f"the namespace of {network} has the rule `{clean(rule.encode())[:200]}` (nft, table {table}), which the engine did not set"
+        where = f"{name}: table {table} in {space.name}"
+        yield Problem("link-down", name, evidence, values, "filtered", network=network, where=where)
+
+
+def _wrong(seen: Seen, name: str, vxlan: Mapping[str, Any]) -> str:
+    """Return in what a VXLAN device differs from those of other hosts, or ""."""
+    data = (vxlan.get("linkinfo") or {}).get("info_data") or {}
+    port, wanted = data.get("port"), seen.site.inventory.data_path_port
+    if isinstance(port, int) and port != wanted:
+        return f"uses the port {port}, and the other hosts use {wanted}"
+    local = str(data.get("local", ""))
+    if local and local not in {str(its.ip) for _, its in seen.site.facts[name].addresses}:
+        return f"sends from {local}, which is no address of {name}"
+    return ""
 
 
 def _ports(name: str, network: str, space: Space) -> Iterator[Problem]:
@@ -337,6 +370,7 @@ def _ports(name: str, network: str, space: Space) -> Iterator[Problem]:
     if len(bridges) != 1 or _is_down(bridges[0]):
         return
     bridge = str(bridges[0].get("ifname", ""))
+    isolated = [link for link in space.links if _of_port(link).get("isolated") is True]
     for link in space.links:
         device = str(link.get("ifname", ""))
         if not _ENGINES_PORT.fullmatch(device) or _is_down(link):
@@ -345,17 +379,21 @@ def _ports(name: str, network: str, space: Space) -> Iterator[Problem]:
         place = partial(
             Problem, "link-down", name, values=values, network=network, where=f"{name}: {device} in {space.name}"
         )
-        state = _port_state(link)
+        state = str(_of_port(link).get("state", ""))
         if not link.get("master"):
             yield place(evidence=f"{device} in the namespace of {network} is no port of {bridge}", variant="apart")
         elif state in _IDLE and "LOWER_UP" in (link.get("flags") or []):
             yield place(
                 evidence=f"the port {device} of {bridge} in the namespace of {network} is {state}", variant="port"
             )
+        elif link in isolated and len(isolated) > 1:
+            evidence = f"the port {device} of {bridge} in the namespace of {network} is isolated from its other ports"
+            yield place(evidence=evidence, variant="isolated")
 
 
-def _port_state(link: Mapping[str, Any]) -> str:
-    return str(((link.get("linkinfo") or {}).get("info_slave_data") or {}).get("state", ""))
+def _of_port(link: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of an interface as the port of a bridge."""
+    return (link.get("linkinfo") or {}).get("info_slave_data") or {}
 
 
 def _is_down(link: Mapping[str, Any]) -> bool:
@@ -405,6 +443,61 @@ def _orphans(seen: Seen, name: str, kernel: Kernel, live: Mapping[str, str]) -> 
             values = {"host": name, "device": device, "space": space.name}
             where = f"{name}: {device} in {space.name}"
             yield Problem("vxlan-exists", name, evidence, values, "space", where=where)
+
+
+def narrow(seen: Seen) -> Iterator[Problem]:
+    """Find interfaces of overlays that pass smaller packets than those of other hosts, and containers that send larger ones."""
+    listed, usual = of_kernels(seen), _usual_mtus(seen)
+    for name, kernel in seen.observed.kernels.items():
+        for network, wanted in usual.items():
+            entry = listed[name].get(network) or {}
+            subnets, own = list(_subnets(entry)), kernel.space_of(str(entry.get("Id", "")))
+            inside = [(own, link, "<") for link in own.links if kind_of(link) in {"vxlan", "veth"}] if own else []
+            for space in kernel.spaces.values():
+                macs = {mac for at, mac in space.inner if any(IPv4Address(at) in each for each in subnets)}
+                inside += (
+                    [(space, link, ">") for link in space.links if link.get("address") in macs]
+                    if not space.network
+                    else []
+                )
+            for space, link, sign in inside:
+                device, mtu = str(link.get("ifname", "")), link.get("mtu")
+                if isinstance(mtu, int) and (mtu < wanted if sign == "<" else mtu > wanted):
+                    evidence = f"the interface {device} in {space.name} has the MTU {mtu}, and the network {network} has {wanted}"
+                    values = {"host": name, "space": space.name, "device": device, "wanted": wanted}
+                    where = f"{name}: {device} in {space.name}"
+                    yield Problem("mtu", name, evidence, values, "device", network=network, where=where)
+
+
+def shaped(seen: Seen) -> Iterator[Problem]:
+    """Find queues that limit, delay or lose packets, on hosts whose proofs failed. Queues that disturb nobody are not reported."""
+    failed = [each for result in seen.proofs for each in result.problems]
+    for name, kernel in seen.observed.kernels.items():
+        if not any(name in {each.host, each.target} or not each.host for each in failed):
+            continue
+        own = {on for on, its in seen.site.facts[name].addresses if its.ip == seen.site.advertise.get(name)}
+        places = [("", link) for link in kernel.links if link.get("ifname") in own]
+        places += [(space.name, link) for space in kernel.spaces.values() if space.network for link in space.links]
+        for space_name, link in places:
+            if link.get("qdisc") in _SHAPES:
+                device, inside = str(link.get("ifname", "")), f" in {space_name}" if space_name else ""
+                evidence = f"the interface {device}{inside} has a queue of the kind {link['qdisc']}, which limits or loses packets"
+                enter = f"nsenter --net=/var/run/docker/netns/{space_name} " if space_name else ""
+                values = {"host": name, "look": f"{enter}tc -s qdisc show dev {device}"}
+                yield Problem("packet-loss", name, evidence, values, "shaped", where=f"{name}: {device}{inside}")
+
+
+def _usual_mtus(seen: Seen) -> dict[str, int]:
+    """Return network -> MTU of its VXLAN devices, if most hosts agree."""
+    found: dict[str, Counter[int]] = defaultdict(Counter)
+    for name, networks in of_kernels(seen).items():
+        for network, entry in networks.items():
+            space = seen.observed.kernels[name].space_of(str(entry.get("Id", "")))
+            for link in space.vxlans if space else ():
+                if isinstance(mtu := link.get("mtu"), int):
+                    found[network][mtu] += 1
+    usual = {network: each.most_common(1)[0] for network, each in found.items()}
+    return {network: mtu for network, (mtu, count) in usual.items() if count > 1 and 2 * count > found[network].total()}
 
 
 # -- containers and their forwarding entries -------------------------------------------------------------------------
@@ -612,4 +705,18 @@ def full(seen: Seen) -> Iterator[Problem]:
             yield Problem("subnet-full", "", evidence, {"network": network}, network=network, where=where)
 
 
-DETECTORS = (settings, balancers, shadows, rules, bridges, numbers, addresses, links_down, addressed, forwarding, full)
+DETECTORS = (
+    settings,
+    balancers,
+    shadows,
+    rules,
+    bridges,
+    numbers,
+    narrow,
+    shaped,
+    addresses,
+    links_down,
+    addressed,
+    forwarding,
+    full,
+)

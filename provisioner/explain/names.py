@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def unknown(seen: Seen) -> Iterator[Problem]:
-    """Find containers whose names a container on another host does not resolve, while it resolves its own.
+    """Find containers whose names a container on another host does not resolve, while it resolves its own; and mute DNS servers.
 
     Containers that are gone by now, or have another address, do not count.
     """
@@ -24,6 +24,13 @@ def unknown(seen: Seen) -> Iterator[Problem]:
     for host, kernel in seen.observed.kernels.items():
         for own in running.get(host, ()):
             missing = set(kernel.unknown_names.get(own.address, ()))
+            if own.address in kernel.mute:
+                evidence = (
+                    f"the engine's DNS server in {own.name} on {host} answers no question, not even for its own name"
+                )
+                values = {"name": own.name}
+                where = f"DNS of {own.name}"
+                yield Problem("names-unresolved", host, evidence, values, "silent", network=own.network, where=where)
             if own.name in missing:
                 continue
             for there, those in running.items():

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from provisioner.explain import reach
 from provisioner.explain.base import few
 from provisioner.model import PathSeen, PortSeen, Problem
 from provisioner.observe import underlay
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provisioner.explain.base import Seen
     from provisioner.observe.underlay import Attempt, Datagrams, Path
@@ -25,7 +27,39 @@ _WHOLE = 90  # percent; from this loss on, a port counts as blocked
 _QUIET = frozenset(
     {"vxlan_rcv", "vxlan_err_lookup"}
 )  # the kernel drops our datagrams here if all is well: their VNI is unused
+_OF_OVERLAYS = frozenset({"overlay-blocked", "transfer-stalled", "path-mtu", "connection-dropped"})
 _DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What drops packets on a host besides the rules of its firewall.
+
+    counters: a pattern for the kernel's counters of these packets. refusals: why the kernel of the sender refuses them.
+    what: for people. look: the commands that show it.
+    """
+
+    counters: str
+    refusals: frozenset[str]
+    what: str
+    look: str
+
+
+_OUTSIDE = (
+    Outside("Xfrm.*", frozenset(), "a policy of IPsec", "ip xfrm policy; ip xfrm state"),
+    Outside(
+        "IPReversePathFilter",
+        frozenset(),
+        "the reverse path filter",
+        "ip rule; ip route show table all; sysctl -a | grep rp_filter",
+    ),
+    Outside(
+        "(Out|In)NoRoutes",
+        frozenset({"Permission denied", "Invalid argument", "No route to host", "Network is unreachable"}),
+        "a rule or a route that discards packets",
+        "ip rule; ip route show table all",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +67,8 @@ class Lost:
     """Packets lost on one path and port.
 
     at: the host that drops them; "" if they are lost between the two hosts.
-    stage: a text that says where. share: the lost packets in percent.
+    stage: a text that says where. share: the lost packets in percent. count: the packets that are lost there.
+    refused: why the sender's kernel refused them, or "".
     """
 
     source: str
@@ -43,6 +78,8 @@ class Lost:
     at: str
     stage: str
     share: int = 100
+    count: int = 1
+    refused: str = ""
 
     @property
     def what(self) -> str:
@@ -68,10 +105,11 @@ def _datagrams(path: Path, port: int, seen: Datagrams) -> Lost | None:
         (seen.left - seen.arrived, ""),
         (seen.arrived - seen.passed, path.target),
     )
-    at = max(steps, key=lambda step: step[0])[1]
-    refused = f" ({seen.refused})" if seen.refused and at == path.source else ""
-    counts = f"{seen.tried} sent, {seen.left} left {path.source}, {seen.arrived} arrived at {path.target}, {seen.passed} passed its rules{refused}"
-    return Lost(path.source, path.target, "udp", port, at, counts, share)
+    count, at = max(steps, key=lambda step: step[0])
+    refused = seen.refused if at == path.source else ""
+    counts = f"{seen.tried} sent, {seen.left} left {path.source}, {seen.arrived} arrived at {path.target}, {seen.passed} passed its rules"
+    stage = f"{counts} ({refused})" if refused else counts
+    return Lost(path.source, path.target, "udp", port, at, stage, share, count, refused)
 
 
 def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
@@ -88,7 +126,7 @@ def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
     )
     _, at, stage = next(stage for stage in stages if not stage[0])
     why = f" ({seen.why})" if seen.why else ""
-    return Lost(path.source, path.target, "tcp", port, at, f"{stage}{why}")
+    return Lost(path.source, path.target, "tcp", port, at, f"{stage}{why}", refused=seen.why)
 
 
 def summaries(seen: Seen) -> tuple[PathSeen, ...]:
@@ -150,6 +188,30 @@ def published(seen: Seen) -> Iterator[Problem]:
             yield replace(problem, evidence=what, variant="" if place[1] else "between")
 
 
+def overlays_only(seen: Seen) -> Iterator[Problem]:
+    """Find rules that drop packets of overlays, and let those of the test pass: they look into the packets, or at their source port.
+
+    Only rules that count packets while containers on their host do not reach others are reported.
+    """
+    data = seen.site.inventory.data_path_port
+    dropped = {each.at for path in seen.observed.underlay.paths.values() for each in lost(path)}
+    found = [*(each for result in seen.proofs for each in result.problems), *reach.unreached(seen)]
+    failed = [each for each in found if each.id in _OF_OVERLAYS]
+    for host, rules in seen.observed.underlay.rules.items():
+        if host in dropped or not any(host in {each.host, each.target} or not each.host for each in failed):
+            continue
+        counted = [each for each in rules if each.drops and each.packets >= _NOISE and not each.is_ours]
+        if rule := next((each for each in counted if each.is_only_for({data})), None):
+            evidence = (
+                f"the rule `{rule.text}` counted {rule.packets} packets while containers did not reach each other; it lets"
+                f" the packets of the test pass, which have the same port and another content"
+            )
+            values = _values(f"{data}/udp", host, "", host) | rule.values
+            yield Problem(
+                "vxlan-blocked", host, evidence, values, _variant(seen, host, rule), where=f"{host}: {rule.where}"
+            )
+
+
 def _apart(seen: Seen, whole: Mapping[tuple[str, str], list[Lost]]) -> Iterator[Problem]:
     """Find paths on which nothing passes: one problem for each host that drops everything, and one for each other path."""
     droppers: dict[str, list[Lost]] = defaultdict(list)
@@ -162,6 +224,7 @@ def _apart(seen: Seen, whole: Mapping[tuple[str, str], list[Lost]]) -> Iterator[
     dropped = {(each.source, each.target) for on_it in droppers.values() for each in on_it}
     for source, target in _unordered(way for way in whole if not {way, way[::-1]} & dropped):
         evidence = f"{source} > {target}: no packet passes on {', '.join(each.what for each in whole[source, target])}"
+        evidence += "".join(_through(seen, *way) for way in ((source, target), (target, source)))
         values = _values("the cluster's ports", source, target, "")
         yield Problem("underlay-blocked", source, evidence, values, "between", target=target)
 
@@ -215,21 +278,55 @@ def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
     at = place[1]
     ways = sorted({(each.source, each.target) for each in found})
     what = ", ".join(dict.fromkeys(each.what for each in found))
-    single = len(ways) == 1
     source, target = ways[0]
-    rule = _rule(seen, at, found) if at else None
-    values = _values(what, source, target, at) | (rule.values if rule else {})
+    reason = _reason(seen, at, found) if at else _Reason(f"between {source} and {target}", "between")
+    values = {**_values(what, source, target, at), **reason.values}
     shares = {each.share for each in found}
     share = f"{max(shares)}% of " if max(shares) < 100 else ""  # noqa: PLR2004
     evidence = f"{few([f'{a} > {b}' for a, b in ways])}: {share}{what} packets lost: {found[0].stage}"
-    where = (f"{at}: {rule.where}" if rule else f"firewall of {at}") if at else f"between {source} and {target}"
-    if rule:
+    evidence += reason.evidence + (_dropped(seen, at, ways) if at else _through(seen, source, target))
+    host, end = (source, target) if len(ways) == 1 else (at, "")
+    variant = "" if name == "packet-loss" and reason.variant not in _DELETES else reason.variant
+    return Problem(name, host, evidence, values, variant, target=end, where=reason.where)
+
+
+@dataclass(frozen=True)
+class _Reason:
+    """What drops packets: its place and the variant of the cure. values: those that the variant needs."""
+
+    where: str
+    variant: str
+    evidence: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+def _reason(seen: Seen, at: str, found: Sequence[Lost]) -> _Reason:
+    """Return what most likely drops these packets on a host: a rule, something outside of the rules, or unknown."""
+    if rule := _rule(seen, at, found):
         counted = f"counted {rule.packets} packets" if rule.packets else "has no counter, and can match these packets"
-        evidence += f"; the rule `{rule.text}` {counted}"
-    evidence += _dropped(seen, at, ways)
-    host, end = (source, target) if single else (at, "")
-    ports = {port for path in seen.observed.underlay.paths.values() for port in (*path.udp, *path.tcp)}
-    return Problem(name, host, evidence, values, _variant(rule, at, name, ports), target=end, where=where)
+        evidence = f"; the rule `{rule.text}` {counted}"
+        return _Reason(f"{at}: {rule.where}", _variant(seen, at, rule), evidence, rule.values)
+    counters = seen.observed.underlay.drops.get(at, {})
+    for outside in _OUTSIDE:
+        rose = {name: by for name, by in counters.items() if re.fullmatch(outside.counters, name)}
+        if sum(rose.values()) >= max(each.count for each in found) or outside.refusals & {
+            each.refused for each in found
+        }:
+            shown = "".join(f"; the kernel's counter {name} rose by {by}" for name, by in rose.items())
+            return _Reason(f"{at}: {outside.what}", "elsewhere", shown, {"what": outside.what, "look": outside.look})
+    return _Reason(at, "here")
+
+
+def _through(seen: Seen, source: str, target: str) -> str:
+    """Return that the route of a host to another one leads through a third one of the cluster, which may drop what it forwards; else ""."""
+    kernel = seen.observed.kernels.get(source)
+    gateway = kernel.gateways.get(str(seen.site.advertise[target]), "") if kernel else ""
+    host = next((name for name, address in seen.site.advertise.items() if str(address) == gateway), "")
+    return (
+        f"; the route of {source} to {target} leads through {host} ({gateway}): ip rule; ip route show table all"
+        if host
+        else ""
+    )
 
 
 def _dropped(seen: Seen, at: str, ways: Iterable[tuple[str, str]]) -> str:
@@ -245,15 +342,17 @@ def _values(what: str, source: str, target: str, at: str) -> dict[str, object]:
     return {"protocols": what, "source": source, "to": target, "at": at, "host": at or source}
 
 
-def _variant(rule: Rule | None, at: str, name: str, ports: Collection[int]) -> str:
-    kind = rule.variant if rule else ""
-    if rule and kind in _DELETES and (rule.is_ours or not rule.is_only_for(ports)):
-        kind = "wide"
-    elif rule and kind == "nft-rule" and not rule.packets:
+def _variant(seen: Seen, at: str, rule: Rule) -> str:
+    """Return the variant of the cure for a rule. `up` sets rules in the chains of one backend, so it does not open all ports."""
+    ports = {port for path in seen.observed.underlay.paths.values() for port in (*path.udp, *path.tcp)}
+    kind = rule.variant
+    if kind in _DELETES and (rule.is_ours or not rule.is_only_for(ports)):
+        ours = any(each.is_ours for each in seen.observed.underlay.rules.get(at, ()) if each.tool == rule.tool)
+        opens = rule.is_ours or (ours if rule.tool == "nft" else rule.table == "filter")
+        kind = "wide" if opens else "outside"
+    elif kind == "nft-rule" and not rule.packets:
         kind = "likely"
-    if name == "packet-loss":
-        return kind if kind in _DELETES else ""
-    return kind or ("here" if at else "between")
+    return kind or "here"
 
 
 def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
@@ -293,6 +392,7 @@ def sizes(seen: Seen) -> Iterator[Problem]:
             if path.size is not None and path.size < tried and _data_passes(seen, path)
         }
         if not narrow:
+            yield from _assumed(seen, network, needed)
             continue
         size = min(narrow.values())
         ways = sorted(narrow)
@@ -311,6 +411,27 @@ def sizes(seen: Seen) -> Iterator[Problem]:
         values = {"network": network, "needed": needed, "size": size}
         where = f"path between {host} and {target}" if target else f"paths of {host or 'several hosts'}"
         yield Problem("mtu", host, evidence, values, target=target, network=network, where=where)
+
+
+def _assumed(seen: Seen, network: str, needed: int) -> Iterator[Problem]:
+    """Find hosts that take a wide path for a narrow one: full-size packets of containers fail, and those of the test pass."""
+    failed = {
+        (pair.source, pair.target)
+        for result in seen.proofs
+        if result.network == network
+        for pair in result.pairs
+        if pair.address is not None and pair.full is None
+    }
+    for (source, target), path in seen.observed.underlay.paths.items():
+        if path.mtu and path.mtu < needed and path.size and (source, target) in failed:
+            address = str(seen.site.advertise[target])
+            evidence = (
+                f"the network {network} sends packets of up to {needed} bytes, and they pass from {source} to {target}; but the"
+                f" kernel of {source} has an MTU of {path.mtu} for {address}"
+            )
+            values = {"network": network, "needed": needed, "size": path.mtu, "address": address, "host": source}
+            where = f"{source}: route to {address}"
+            yield Problem("mtu", source, evidence, values, "assumed", target=target, network=network, where=where)
 
 
 def _data_passes(seen: Seen, path: Path) -> bool:
@@ -434,13 +555,16 @@ def conflicts(seen: Seen) -> Iterator[Problem]:
         answers = {(asker, mac) for (asker, of), found in macs.items() if (of or asker) == owner for mac in found}
         proxies = {mac for _, mac in answers if mac not in owned and _answers_for(macs, mac) > 1}
         others = sorted({mac for _, mac in answers} - correct - proxies)
-        if others and (correct or len(others) > 1):  # the MAC address of a host that was not read is unknown
+        known = {mac: host for host in seen.observed.kernels if host != owner for mac in _macs(seen, host) & {*others}}
+        if known or (others and (correct or len(others) > 1)):  # the MAC address of a host that was not read is unknown
+            others = sorted(known) or others
             asker = next(asker for asker, mac in sorted(answers) if mac in others)
             shown = f" ({', '.join(sorted(correct & _all(macs)) or sorted(correct)[:1])})" if correct else ""
-            evidence = f"{asker} asked for {address} of {owner}{shown}, and {', '.join(others)} answered"
-            yield Problem(
-                "address-conflict", owner, evidence, {"other": ", ".join(others)}, where=f"the address {address}"
-            )
+            named = ", ".join(f"{mac} of {known[mac]}" if mac in known else mac for mac in others)
+            evidence = f"{asker} asked for {address} of {owner}{shown}, and {named} answered"
+            values = {"other": named, "owner": owner, "wanted": str(address)}
+            variant = "answers" if known else ""
+            yield Problem("address-conflict", owner, evidence, values, variant, where=f"the address {address}")
 
 
 def _held(seen: Seen) -> Iterator[tuple[str, tuple[str, dict[str, object]]]]:
@@ -468,4 +592,4 @@ def _macs(seen: Seen, host: str) -> set[str]:
     return {str(link.get("address", "")) for link in kernel.links} if kernel else set()
 
 
-DETECTORS = (routes, neighbours, conflicts, blocked, published, sizes, sources)
+DETECTORS = (routes, neighbours, conflicts, blocked, overlays_only, published, sizes, sources)

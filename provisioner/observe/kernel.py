@@ -204,6 +204,17 @@ class Space:
             if not {"FAILED", "INCOMPLETE"} & state
         }
 
+    @property
+    def filters(self) -> list[tuple[str, str]]:
+        """(table, rule) of the rules and policies of nftables that drop packets in it; those of iptables-nft are among them."""
+        found, table = [], ""
+        for line in map(str.strip, self.raw.get(f"space:{self.name}:filters", "").split("\n")):
+            if line.startswith("table "):
+                table = " ".join(line.split()[1:3])
+            elif line and not line.startswith("chain ") and table:
+                found.append((table, line))
+        return found
+
     @cached_property
     def forwarding(self) -> dict[str, str]:
         """MAC -> underlay address of the host that receives packets for it."""
@@ -274,6 +285,29 @@ class Kernel:
         }
 
     @cached_property
+    def mute(self) -> frozenset[str]:
+        """Addresses of containers whose DNS server knows none of the names, not even their own: it does not answer."""
+        return frozenset(
+            address
+            for address, missing in self.unknown_names.items()
+            if missing and self.raw[f"names:{address}"].startswith(f"asked {len(missing)}\n")
+        )
+
+    @cached_property
+    def unanswered(self) -> dict[str, dict[str, str]]:
+        """Address of a container -> the containers that did not answer its echo requests: address -> "none", or "small" if only small ones passed."""
+        sections = {
+            key.removeprefix("echo:"): [line.split() for line in text.split("\n") if line]
+            for key, text in self.raw.items()
+            if key.startswith("echo:")
+        }
+        return {
+            own: {line[0]: line[1] for line in lines[1:] if len(line) == 2 and line[1] in {"none", "small"}}  # noqa: PLR2004
+            for own, lines in sections.items()
+            if lines and lines[0][0] == "asked"
+        }
+
+    @cached_property
     def proxies(self) -> dict[str, str]:
         """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
         lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
@@ -295,6 +329,11 @@ class Kernel:
         """Peer's address -> (source address, interface) that the kernel uses for it."""
         found = json_list(self.raw, "gets")
         return {str(g.get("dst")): (str(g.get("prefsrc", "")), str(g.get("dev", ""))) for g in found}
+
+    @cached_property
+    def gateways(self) -> dict[str, str]:
+        """Peer's address -> the gateway to which the kernel sends packets for it, if there is one."""
+        return {str(g.get("dst")): str(g["gateway"]) for g in json_list(self.raw, "gets") if g.get("gateway")}
 
     @cached_property
     def unrouted(self) -> dict[str, str]:
@@ -357,25 +396,46 @@ def questions(site: Site) -> dict[str, list[str]]:
 
     ADDRESS is the container's own. It is asked for itself first, which it must know, and then for containers on other hosts.
     """
+    found: dict[str, list[str]] = {}
+    for host, own, others in _askers(site):
+        asked = [f"{one.name}/{one.id}" for one in (own, *others)]
+        found.setdefault(host, []).append(" ".join((own.address, *asked)))
+    return found
+
+
+def echoes(site: Site) -> dict[str, list[str]]:
+    """Return which containers send echo requests to which ones: host -> "ADDRESS ADDRESS ...", its own and those on other hosts."""
+    found: dict[str, list[str]] = {}
+    for host, own, others in _askers(site):
+        found.setdefault(host, []).append(" ".join((own.address, *(each.address for each in others))))
+    return found
+
+
+def _askers(site: Site) -> Iterator[tuple[str, Named, list[Named]]]:
+    """Yield one container of each network and host, with containers of the network on other hosts."""
     on: dict[str, dict[str, list[Named]]] = {}
     for host in site.live:
         for each_ in attached.named(site.facts[host]):
             on.setdefault(each_.network, {}).setdefault(host, []).append(each_)
-    found: dict[str, list[str]] = {}
     for hosts in on.values():
         for host, (own, *_) in hosts.items():
             others = [other for there, those in hosts.items() if there != host for other in those[:_OF_HOST]]
-            asked = [f"{one.name}/{one.id}" for one in (own, *others[:_ASKED])]
             if others:
-                found.setdefault(host, []).append(" ".join((own.address, *asked)))
-    return found
+                yield host, own, others[:_ASKED]
 
 
-def script(peers: list[str], *, manages: bool = False, names: Sequence[str] = (), gossip: Sequence[str] = ()) -> str:
+def script(
+    peers: list[str],
+    *,
+    manages: bool = False,
+    names: Sequence[str] = (),
+    echoes: Sequence[str] = (),
+    gossip: Sequence[str] = (),
+) -> str:
     """Return the program that reads one host.
 
     peers: the underlay addresses of the other hosts. manages: also read the services of the host's swarm.
-    names: see `questions`. gossip: see `tables.asked`.
+    names, echoes: see `questions` and `echoes`. gossip: see `tables.asked`.
     """
     words = {
         "MANAGES": "yes" if manages else '""',
@@ -384,9 +444,11 @@ def script(peers: list[str], *, manages: bool = False, names: Sequence[str] = ()
         "PEERS": shlex.join(peers),
         "UNITS": shlex.join(UNITS),
         "NAMES": shlex.join(names) or '""',
+        "ECHOES": shlex.join(echoes) or '""',
         "GOSSIP": shlex.join(gossip),
     }
     ask = f"ASK={shlex.quote(render.text('names.pl'))}\n" if names else ""
+    ask += f"ASK_OTHERS={shlex.quote(render.text('echo.pl'))}\n" if echoes else ""
     ask += f"ASK_ENGINE={shlex.quote(render.text('tables.pl'))}\n" if gossip else ""
     return reading.framed("reading the host's kernel", render.filled(render.program("read-kernel.sh"), words), ask)
 
@@ -400,12 +462,15 @@ def observe(
     """
     names = [name for name in site.live if name in connections]
     together = Together(len(names), _DEADLINE, _LEAST)
-    manager, names_ = swarm.View(site).acting if site.control == "swarm" else "", questions(site)
+    manager = swarm.View(site).acting if site.control == "swarm" else ""
+    names_, echoes_ = questions(site), echoes(site)
 
     def one(name: str) -> Kernel:
         peers = [str(address) for other, address in site.advertise.items() if other != name]
         gossip = tables.asked(site, name) if deep else ()
-        program = script(peers, manages=name == manager, names=names_.get(name, ()), gossip=gossip)
+        program = script(
+            peers, manages=name == manager, names=names_.get(name, ()), echoes=echoes_.get(name, ()), gossip=gossip
+        )
         result = connections[name].read(program, deadline=together.deadline())
         together.ended()
         return parsed(name, result.raw)
@@ -434,7 +499,18 @@ def _parse_all(found: Kernel) -> None:
     for space in found.spaces.values():
         for name in ("links", "vxlans", "inner", "neighbours", "forwarding", "routed"):
             getattr(space, name)
-    for name in ("services", "links", "routes", "sources", "pinned", "stopped", "tables", "ages"):
+    for name in (
+        "services",
+        "links",
+        "routes",
+        "sources",
+        "gateways",
+        "pinned",
+        "stopped",
+        "tables",
+        "unanswered",
+        "ages",
+    ):
         getattr(found, name)
     for network, _ in found.networks_routed():
         str(network)

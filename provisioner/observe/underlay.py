@@ -7,6 +7,7 @@ a packet. A rule that drops packets and counted some during the test is the like
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 import time
@@ -34,6 +35,7 @@ _LATE = 7.0  # seconds to wait for the end of the test after that, and then for 
 _SOURCES = (20_000, 30_000)  # source ports of our TCP connections: below the ephemeral port range
 _MOST_PUBLISHED = 10  # ports of services to test
 _LONGEST_RULE = 400  # characters
+_COUNTER = re.compile("[A-Za-z]{1,40}")  # a counter of the kernel, as /proc/net names it
 # Sizes of packets in bytes that are tried on each path, besides those that the networks need.
 _SIZES = (
     576,
@@ -122,12 +124,14 @@ class Underlay:
 
     sizes: the sizes of packets that were tried on each path, ascending.
     rules: host -> rules that counted packets during the test.
+    drops: host -> the kernel's counters of packets dropped outside of rules that rose during the test, and by how much.
     macs: (host, other host, or "" for the host's own address) -> MAC addresses that answered an ARP request for the address.
     silent: host -> why nothing was observed there.
     """
 
     paths: Mapping[tuple[str, str], Path] = field(default_factory=dict)
     rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    drops: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     macs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)
     sizes: tuple[int, ...] = _SIZES
@@ -145,6 +149,7 @@ class Output:
     syn: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
     macs: dict[int, tuple[str, ...]] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
+    drops: dict[str, int] = field(default_factory=dict)
     seconds: float | None = None
 
     def parse(self, line: str) -> None:
@@ -171,6 +176,8 @@ class Output:
                 raw = bytes.fromhex(text)
                 words = clean(raw)[:_LONGEST_RULE]
                 self.rules.append(Rule(tool, table, number(packets), words, whole=words.encode() == raw))
+            case ["dropped", counter, packets] if _COUNTER.fullmatch(counter):
+                self.drops[counter] = number(packets)
             case ["done", seconds]:
                 self.seconds = decimal(seconds)
             case _:
@@ -356,6 +363,7 @@ def assembled(names: Sequence[str], outputs: Mapping[str, Output], silent: Mappi
     return Underlay(
         paths,
         {name: tuple(each_.rules) for name, each_ in outputs.items()},
+        {name: each_.drops for name, each_ in outputs.items() if each_.drops},
         {
             (name, by_number[peer]): macs
             for name, s in outputs.items()

@@ -22,7 +22,7 @@ _IPTABLES = frozenset({"iptables-legacy-save", "iptables-nft-save", "iptables-sa
 _OURS = frozenset({TABLE, *(chain for chains in CHAINS.values() for chain in chains)})
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', re.DOTALL)
 _DROPS = frozenset({"DROP", "REJECT", "drop", "reject"})
-_DIVERTS = frozenset({"REDIRECT", "DNAT", "TPROXY", "redirect", "dnat", "tproxy"})
+_DIVERTS = frozenset({"REDIRECT", "DNAT", "TPROXY", "NFQUEUE", "redirect", "dnat", "tproxy", "queue", "fwd"})
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Rule:
 
     @property
     def drops(self) -> bool:
-        return bool(_DROPS & set(self.text.replace(";", " ").split()))
+        return bool(_DROPS & set(re.split(r"[\s;,]+", self.text)))
 
     @property
     def diverts(self) -> bool:
-        """Whether it sends packets to another port or host."""
+        """Whether it sends packets to another port, host or program."""
         return bool(_DIVERTS & set(self.text.split()))
 
     @property

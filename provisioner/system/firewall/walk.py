@@ -1,4 +1,4 @@
-"""Follows one packet through the chains that iptables-save printed: a new TCP connection of the host to itself, over loopback."""
+"""Follows the first packet of a TCP connection through the chains that iptables-save printed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from provisioner.system.firewall.counted import words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_LOOPBACK = IPv4Address("127.0.0.1")
 _DEEPEST = 16  # chains nest less deeply
 _NEW = "NEW"
 
@@ -24,6 +23,23 @@ class End(Enum):
     DROPPED = auto()
     RETURNED = auto()  # no rule decided
     UNKNOWN = auto()  # a rule may accept it, and its conditions are not understood
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet that opens a TCP connection. incoming, outgoing: its interfaces; "" if it has none. port: its target; 0: one that no rule names."""
+
+    incoming: str
+    outgoing: str
+    source: IPv4Address
+    target: IPv4Address
+    port: int = 0
+
+
+def loopback(port: int = 0) -> Packet:
+    """Return a packet of the host to itself, as it comes in."""
+    own = IPv4Address("127.0.0.1")
+    return Packet("lo", "", own, own, port)
 
 
 @dataclass(frozen=True)
@@ -47,31 +63,31 @@ def parse(lines: Sequence[str]) -> Filter:
     return Filter(policy, rules)
 
 
-def loopback(found: Filter, port: int = 0, chain: str = "INPUT", depth: int = 0) -> tuple[End, str]:
-    """Return how the packet leaves the chain, and the rule of this chain that decided, or "". port: 0 is one that no rule names.
+def end(found: Filter, packet: Packet, chain: str, depth: int = 0) -> tuple[End, str]:
+    """Return how a packet leaves the chain, and the rule that decided, in this chain or in one that it jumps to; or "".
 
     A rule with conditions that are not understood is taken to accept, but not to drop.
     """
     for rule in found.rules.get(chain, ()):
-        end, matches = _after(found, rule, port, depth)
-        if end is End.RETURNED and matches and _target(rule) == "RETURN":
+        (leaves, decided), matches = _after(found, rule, packet, depth)
+        if leaves is End.RETURNED and matches and _target(rule) == "RETURN":
             return End.RETURNED, rule
-        if end is End.ACCEPTED and not matches:
-            return End.UNKNOWN, rule
-        if end is End.UNKNOWN or (matches and end is not End.RETURNED):
-            return end, rule
+        if leaves is End.ACCEPTED and not matches:
+            return End.UNKNOWN, decided
+        if leaves is End.UNKNOWN or (matches and leaves is not End.RETURNED):
+            return leaves, decided
     return End.RETURNED, ""
 
 
-def _after(found: Filter, rule: str, port: int, depth: int) -> tuple[End, bool]:
-    """Return what a rule does with the packet, and whether it certainly applies."""
-    matches, target = _matches(words(rule)[2:], port), _target(rule)
+def _after(found: Filter, rule: str, packet: Packet, depth: int) -> tuple[tuple[End, str], bool]:
+    """Return what a rule does with the packet, the rule that decides it, and whether the first one certainly applies."""
+    matches, target = _matches(words(rule)[2:], packet), _target(rule)
     if matches is False or depth > _DEEPEST:
-        return End.RETURNED, False
+        return (End.RETURNED, rule), False
     if target in found.rules:
-        return loopback(found, port, target, depth + 1)[0], bool(matches)
+        return end(found, packet, target, depth + 1), bool(matches)
     ends = {"ACCEPT": End.ACCEPTED, "DROP": End.DROPPED, "REJECT": End.DROPPED}
-    return ends.get(target, End.RETURNED), bool(matches)
+    return (ends.get(target, End.RETURNED), rule), bool(matches)
 
 
 def _target(rule: str) -> str:
@@ -79,7 +95,7 @@ def _target(rule: str) -> str:
     return next((found[at + 1] for at, word in enumerate(found[:-1]) if word in {"-j", "-g"}), "")
 
 
-def _matches(found: Sequence[str], port: int) -> bool | None:
+def _matches(found: Sequence[str], packet: Packet) -> bool | None:
     """Return whether the conditions of a rule match the packet; None: unknown."""
     result: bool | None = True
     at = 0
@@ -89,7 +105,7 @@ def _matches(found: Sequence[str], port: int) -> bool | None:
         if option in {"-j", "-g"}:
             break  # the options of the target follow
         at += 2 + inverted
-        one = _holds(option, value, port)
+        one = _holds(option, value, packet)
         if one is None:
             result = None
         elif one is inverted:
@@ -97,22 +113,22 @@ def _matches(found: Sequence[str], port: int) -> bool | None:
     return result
 
 
-def _holds(option: str, value: str, port: int) -> bool | None:
+def _holds(option: str, value: str, packet: Packet) -> bool | None:
     """Return whether one condition holds for the packet; None: unknown."""
     if option in {"-m", "--comment"}:
         return True
-    if option in {"-i", "-p"}:
-        own = "lo" if option == "-i" else "tcp"
+    if option in {"-i", "-o", "-p"}:
+        own = {"-i": packet.incoming, "-o": packet.outgoing, "-p": "tcp"}[option]
         return value in {own, "all"} or (value.endswith("+") and own.startswith(value[:-1]))
     if option in {"-s", "-d"}:
         try:
-            return _LOOPBACK in IPv4Network(value, strict=False)
+            return (packet.source if option == "-s" else packet.target) in IPv4Network(value, strict=False)
         except ValueError:
             return None
     if option in {"--ctstate", "--state"}:
         return _NEW in value.split(",")
     if option in {"--dport", "--dports", "--ports"}:
-        return _names(value, port)
+        return _names(value, packet.port)
     return None
 
 

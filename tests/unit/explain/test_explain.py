@@ -22,13 +22,15 @@ from scenes import (
     healthy,
     into,
     kernel,
+    running,
+    with_containers,
     with_kernel,
     with_ways,
 )
 
 from provisioner import causes
 from provisioner.explain import explain, explained, problems, suspected, well
-from provisioner.model import Action, Drift, Failure, Kind, Outcome, Problem, ProofResult, State
+from provisioner.model import Action, Drift, Failure, Kind, Outcome, Pair, Problem, ProofResult, State
 from provisioner.observe import Observed
 from provisioner.observe.drops import Drop, Drops
 from provisioner.observe.kernel import Kernel
@@ -90,7 +92,8 @@ FILTER = "inet,mine,in"
     ("text", "variant"),
     [
         ("udp dport 4789 ip saddr 192.168.56.11 drop # handle 7", "likely"),
-        ("ip saddr 192.168.56.11 drop # handle 7", "wide"),
+        ("ip saddr 192.168.56.11 drop # handle 7", "outside"),
+        ("udp dport vmap { 4789 : drop, 4790 : accept } # handle 7", "outside"),
         ("type filter hook input priority -5; policy drop;", "policy"),
         ("type filter hook output priority 0; policy drop;", "here"),
         ("tcp dport 9999 drop # handle 7", "here"),
@@ -594,3 +597,198 @@ def test_nat_explains_that_an_encrypted_network_does_not_work(site):
     (esp,) = [each for each in found.explained if each.id == "esp-nat"]
     assert (found.id, esp.network) == ("nat-between", "demo")
     assert "the network demo can't work through NAT" in causes.cure(esp)
+
+
+@pytest.mark.parametrize(
+    ("rule", "warns"),
+    [
+        ("-A DOCKER-USER -j DROP", False),
+        ("-A DOCKER-USER -i docker_gwbridge -j DROP", True),
+        ("-A DOCKER-USER -i eth0 -j DROP", None),
+        ("-A DOCKER-USER -p udp -j DROP", None),
+    ],
+)
+def test_rules_for_forwarded_packets_count_where_containers_send_to_the_outside(site, rule, warns):
+    seen = with_containers(healthy(site), "node2", running("web"))
+    seen = with_kernel(seen, "node2", "iptables-nft-save", lambda text: text.replace("-A DOCKER-USER -j RETURN", rule))
+    found = explain(seen)
+    assert [(each.id, each.problems[0].warns) for each in found] == (
+        [("forward-dropped", warns)] if warns is not None else []
+    )
+    for each in found:
+        assert causes.to_run(each.problems[0]) == (f"iptables-nft -D {rule.removeprefix('-A ')}  # on node2",)
+
+
+@pytest.mark.parametrize(
+    ("refused", "drops", "where"),
+    [
+        ("", {"XfrmInPolBlock": 22}, "node2: a policy of IPsec"),
+        ("", {"IPReversePathFilter": 20}, "node2: the reverse path filter"),
+        ("", {"IPReversePathFilter": 2}, "node2"),
+        ("", {}, "node2"),
+    ],
+)
+def test_what_drops_packets_besides_rules_is_known_from_counters_of_the_kernel(site, refused, drops, where):
+    seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED}), drops={"node2": drops})
+    (found,) = explain(seen)
+    (problem,) = found.problems
+    assert (found.id, problem.where) == ("vxlan-blocked", where)
+    assert ("rose by" in problem.evidence) == (problem.variant == "elsewhere") == (where != "node2")
+
+
+def test_a_rule_for_routes_that_discards_is_known_from_the_answer_of_the_sender_s_kernel(site):
+    refused = {"left": 0, "arrived": 0, "passed": 0, "refused": "Permission denied"}
+    (found,) = explain(with_ways(healthy(site), into("node1", source="node2", udp={DATA: refused})))
+    assert found.problems[0].where == "node2: a rule or a route that discards packets"
+    assert "ip rule; ip route show table all" in causes.cure(found.problems[0])
+
+
+def test_one_rule_for_all_of_udp_is_named_first_for_what_containers_feel(site):
+    rules = {"node2": (Rule("iptables-nft-save", "filter", 90, "-A MYFW -p udp -j DROP"),)}
+    seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED, GOSSIP: DROPPED}), rules=rules)
+    assert [
+        found.id for found in explain(failed(seen, ("node1", "node2"), problem=Problem("overlay-blocked", "node2", "")))
+    ] == [
+        "vxlan-blocked",
+        "gossip-udp",
+    ]
+
+
+def test_a_host_of_the_cluster_that_answers_for_another_one_is_named(site):
+    (mine,) = [link["address"] for link in kernel("node3").links if link["ifname"] == "eth0"]
+    owner = "02:00:00:00:00:99"
+    seen = with_ways(healthy(site), macs={("node1", "node2"): (owner, mine)})
+    kernels = {name: kernel for name, kernel in seen.observed.kernels.items() if name != "node2"}
+    (found,) = explain(replace(seen, observed=replace(seen.observed, kernels=kernels)))
+    (problem,) = found.problems
+    assert (found.id, found.hosts, problem.variant) == ("address-conflict", ("node2",), "answers")
+    assert problem.evidence.endswith(f"of node2, and {mine} of node3 answered")
+
+
+def test_a_route_with_a_small_mtu_is_named_if_full_size_packets_fail(site):
+    seen = with_ways(healthy(site), into("node1", source="node2", mtu=1000))
+    assert not explain(seen)
+    pair = Pair("node2", "node1", name=0.1, address=0.1, by_name=0.1, alias=0.1)
+    proof = ProofResult(
+        "overlay", "demo", State.FAILED, (pair,), problems=(Problem("path-mtu", "node2", "", target="node1"),), mtu=1450
+    )
+    (found,) = explain(replace(seen, proofs=(proof,)))
+    assert (found.id, found.path, found.problems[0].variant) == ("mtu", ("node2", "node1"), "assumed")
+    assert "an MTU of 1000 for 192.168.56.11" in found.problems[0].evidence
+
+
+def port(change):
+    """Return a change of the links of an overlay's namespace: `change` alters the data of its VXLAN device as a port of the bridge."""
+
+    def changed(links):
+        return [{**link, **change(link)} if link["ifname"] == "vxlan0" else link for link in links]
+
+    return changed
+
+
+def of_slave(**values):
+    return port(
+        lambda link: {
+            "linkinfo": {**link["linkinfo"], "info_slave_data": {**link["linkinfo"]["info_slave_data"], **values}}
+        }
+    )
+
+
+def of_device(**values):
+    return port(
+        lambda link: {"linkinfo": {**link["linkinfo"], "info_data": {**link["linkinfo"]["info_data"], **values}}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (of_slave(state="blocking"), ("link-down", "port")),
+        (of_slave(isolated=True), None),  # alone, it is isolated from nobody
+        (port(lambda _: {"master": ""}), ("link-down", "apart")),
+        (of_device(port=4790), ("vxlan-lost", "other")),
+        (of_device(local="192.168.56.12"), None),
+        (of_device(local="192.168.56.99"), ("vxlan-lost", "other")),
+    ],
+)
+def test_a_device_of_an_overlay_that_is_up_and_passes_nothing(site, change, expected):
+    found = explain(with_kernel(healthy(site), "node2", f"space:{SPACE}:links", change))
+    assert [(each.id, each.problems[0].variant) for each in found] == ([expected] if expected else [])
+    for each in found:
+        assert causes.to_run(each.problems[0])
+
+
+@pytest.mark.parametrize(("port", "expected"), [(DATA, "vxlan-blocked"), (53, "overlay-blocked")])
+def test_a_rule_that_looks_into_the_packets_drops_only_those_of_containers(site, port, expected):
+    rules = {
+        "node2": (
+            Rule("iptables-nft-save", "filter", 9, f"-A INPUT -p udp -m udp --dport {port} -m u32 --u32 0x0 -j DROP"),
+        )
+    }
+    seen = with_ways(healthy(site), rules=rules)
+    assert not explain(seen)
+    (found,) = explain(
+        failed(seen, ("node1", "node2"), problem=Problem("overlay-blocked", "node2", "", {"port": DATA}))
+    )
+    assert (found.id, found.hosts) == (expected, ("node2",))
+
+
+def of_kind(kind, **values):
+    def changed(links):
+        return [
+            {**link, **values} if kind in str(link.get("linkinfo", {}).get("info_kind")) else link for link in links
+        ]
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("kind", "mtu", "expected"),
+    [("veth", 1000, "mtu"), ("vxlan", 1000, "mtu"), ("veth", 1500, ""), ("bridge", 1000, "")],
+)
+def test_an_interface_of_an_overlay_that_is_narrower_than_on_other_hosts(site, kind, mtu, expected):
+    found = explain(with_kernel(healthy(site), "node2", f"space:{SPACE}:links", of_kind(kind, mtu=mtu)))
+    assert [(each.id, each.problems[0].variant) for each in found] == ([(expected, "device")] if expected else [])
+    for each in found:
+        assert causes.to_run(each.problems[0])[0].endswith(" mtu 1450  # on node2")
+
+
+def test_a_filter_in_the_namespace_of_an_overlay(site):
+    rules = "table bridge b {\n\tchain c {\n\t\ttype filter hook forward priority 0; policy drop;\n"
+    (found,) = explain(with_kernel(healthy(site), "node2", f"space:{SPACE}:filters", lambda _: rules))
+    assert (found.id, found.problems[0].variant) == ("link-down", "filtered")
+    assert "policy drop" in found.problems[0].evidence
+    assert not explain(with_kernel(healthy(site), "node2", f"space:{SPACE}:filters", lambda _: "table ip nat {\n"))
+
+
+def test_a_route_through_another_host_of_the_cluster_is_evidence(site):
+    route = [{"dst": "192.168.56.11", "gateway": "192.168.56.13", "dev": "eth0", "prefsrc": "192.168.56.12"}]
+    well = healthy(site)
+    changed = Kernel({**well.observed.kernels["node2"].raw, "gets": json.dumps(route)})
+    seen = replace(well, observed=replace(well.observed, kernels={**well.observed.kernels, "node2": changed}))
+    none = {"arrived": 0, "passed": 0}
+    silent = Attempt("silent", 3.0, "", 1, 0, 0, 0, 0)
+    into_node1 = into("node1", source="node2", udp={DATA: none, GOSSIP: none}, tcp={GOSSIP: silent, SERVER: silent})
+    (found,) = explain(with_ways(seen, into_node1))
+    assert found.id == "underlay-blocked"
+    assert "the route of node2 to node1 leads through node3 (192.168.56.13)" in found.problems[0].evidence
+
+
+@pytest.mark.parametrize("section", ["links", f"space:{SPACE}:links"])
+def test_a_queue_that_limits_is_named_if_a_proof_failed(site, section):
+    def limited(links):
+        return [{**link, "qdisc": "tbf"} if link["ifname"] in {"eth0", "vxlan0"} else link for link in links]
+
+    seen = with_kernel(healthy(site), "node2", section, limited)
+    assert not explain(seen)
+    (found,) = explain(
+        failed(seen, ("node1", "node2"), problem=Problem("path-mtu", "node2", "", {"mtu": 142, "network": "demo"}))
+    )
+    assert (found.id, found.hosts, found.problems[0].variant) == ("packet-loss", ("node2",), "shaped")
+
+
+def test_the_first_of_causes_with_one_rule_is_what_containers_feel(site):
+    silent = Attempt("silent", 3.0, "", 1, 1, 0, 0, 0)
+    seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED, GOSSIP: DROPPED}, tcp={SERVER: silent}))
+    found = explain(failed(seen, ("node1", "node2"), problem=Problem("overlay-blocked", "node2", "", {"port": DATA})))
+    assert [each.id for each in found] == ["vxlan-blocked", "gossip-udp", "store-blocked"]

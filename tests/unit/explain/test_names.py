@@ -30,6 +30,12 @@ def test_a_name_that_another_host_forgot_is_named_with_both_hosts(site):
     assert "docker restart announces these containers again" in causes.cure(found)
 
 
+def test_a_dns_server_that_answers_nothing_is_named_with_its_container(site):
+    (found,) = problems(seen_with(site, web2=["web1", "web2", "web3"]))
+    assert (found.id, found.host, found.variant) == ("names-unresolved", "node2", "silent")
+    assert causes.cure(found).startswith("restart web2")
+
+
 def test_each_pair_of_hosts_is_a_problem_of_its_own(site):
     found = problems(seen_with(site, web1=["web2", "web3"], web2=["web3"]))
     assert {(each.host, each.target) for each in found} == {("node1", "node2"), ("node1", "node3"), ("node2", "node3")}

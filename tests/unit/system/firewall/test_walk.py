@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import pytest
 
-from provisioner.system.firewall.walk import End, loopback, parse
+from provisioner.system.firewall.walk import End, Filter, Packet, loopback, parse
+from provisioner.system.firewall.walk import end as end_of
 
 UFW = """*filter
 :INPUT DROP [0:0]
@@ -18,13 +21,17 @@ UFW = """*filter
 
 
 def end(*rules: str, port: int = 8500) -> End:
-    return loopback(parse(["*filter", *rules]), port)[0]
+    return end_of(parse(["*filter", *rules]), loopback(port), "INPUT")[0]
+
+
+def at_last(found: Filter) -> tuple[End, str]:
+    return end_of(found, loopback(), "INPUT")
 
 
 def test_chains_that_accept_loopback_are_followed():
-    assert loopback(parse(UFW.splitlines())) == (End.ACCEPTED, "-A INPUT -j ufw-before-input")
+    assert at_last(parse(UFW.splitlines())) == (End.ACCEPTED, "-A ufw-before-input -i lo -j ACCEPT")
     without = UFW.replace("-A ufw-before-input -i lo -j ACCEPT\n", "")
-    assert loopback(parse(without.splitlines())) == (End.RETURNED, "")
+    assert at_last(parse(without.splitlines())) == (End.RETURNED, "")
     assert parse(UFW.splitlines()).policy == "DROP"
 
 
@@ -76,8 +83,27 @@ def test_a_chain_may_return_early_and_other_tables_do_not_count():
     rules = ("-A INPUT -j mine", "-A mine -i lo -j RETURN", "-A mine -j DROP")
     assert end(*rules) is End.RETURNED
     assert end(*rules[:1], *rules[2:]) is End.DROPPED
-    assert loopback(parse(["*mangle", "-A INPUT -j DROP"]))[0] is End.RETURNED
+    assert at_last(parse(["*mangle", "-A INPUT -j DROP"]))[0] is End.RETURNED
 
 
 def test_chains_that_jump_to_each_other_end():
     assert end("-A INPUT -j a", "-A a -j b", "-A b -j a") is End.RETURNED
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("-A mine -j DROP", End.DROPPED),
+        ("-A mine -i br0 ! -o br0 -j DROP", End.DROPPED),
+        ("-A mine -s 172.18.0.0/16 -o eth+ -p tcp -j REJECT", End.DROPPED),
+        ("-A mine -o br0 -j DROP", End.RETURNED),
+        ("-A mine -i eth0 ! -s 10.0.0.0/8 -j DROP", End.RETURNED),
+        ("-A mine -d 10.0.0.0/8 -j DROP", End.RETURNED),
+        ("-A mine -p udp -j DROP", End.RETURNED),
+        ("-A mine -m physdev --physdev-is-bridged -j DROP", End.RETURNED),
+    ],
+)
+def test_a_forwarded_packet_has_two_interfaces(rule, expected):
+    packet = Packet("br0", "eth0", IPv4Address("172.18.0.2"), IPv4Address("192.0.2.1"))
+    found = end_of(parse(["*filter", "-A FORWARD -j mine", rule]), packet, "FORWARD")
+    assert found == (expected, rule if expected is End.DROPPED else "")
