@@ -43,7 +43,9 @@ OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
 _OF_THE_ENGINE = frozenset(
     {"engine-uses", "engine-leaves", "network", "swarm", "engines"}
 )  # kinds of drift with which a network is not shared
-_NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
+_NOT_SHARED = frozenset(
+    {"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved", "fdb-stale", "duplicate-hostname"}
+)  # an engine that advertises another address gets other entries, and a name in gossip that it had already
 _OF_THE_STORE = frozenset({"store-no-leader"})
 _OF_THE_SWARM = "swarm-leaderless"  # the host that reports it is one of many
 # Proofs report this problem wherever it exists. So its consequences are explained by it, and not by its causes.

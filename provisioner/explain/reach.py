@@ -34,14 +34,15 @@ class Way:
 def unreached(seen: Seen) -> Iterator[Problem]:
     """Find containers that do not answer one on another host.
 
-    A container may ignore echo requests. So one that answers nobody counts only if it gets no answer from the other one either.
+    A container may ignore echo requests. So one that answers nobody counts only if it gets no answer from the other one either, or if
+    it has lost its address.
     """
     ways = {(way.sender.address, way.receiver.address, way.sender.network): way for way in _ways(seen)}
     answer = {(way.receiver.address, way.receiver.network) for way in ways.values() if way.found != "none"}
     groups: dict[tuple[str, str], list[Way]] = defaultdict(list)
     for (one, other, network), way in ways.items():
         back = ways.get((other, one, network))
-        if way.found and ((other, network) in answer or (back and back.found)):
+        if way.found and ((other, network) in answer or (back and back.found) or _absent(seen, way)):
             groups[network, way.found].append(way)
     for (network, found), of_it in groups.items():
         proven = _proven(seen, network, of_it)
@@ -59,6 +60,13 @@ def _proven(seen: Seen, network: str, ways: list[Way]) -> bool:
         if pair.proven
     }
     return all((way.source, way.target) in proven for way in ways)
+
+
+def _absent(seen: Seen, way: Way) -> bool:
+    """Return whether no namespace on the receiver's host has its address."""
+    kernel = seen.observed.kernels.get(way.target)
+    spaces = kernel.spaces.values() if kernel and kernel.iproute else ()
+    return bool(spaces) and all(way.receiver.address != address for space in spaces for address, _ in space.inner)
 
 
 def _ways(seen: Seen) -> Iterator[Way]:

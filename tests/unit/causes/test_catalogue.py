@@ -203,7 +203,8 @@ def test_an_entry_is_whole(cause):
         assert (cause.variants, named(cause.cure), cause.warns) == ({}, set(), "")
         return
     used = set().union(*(one.variants for one in of))
-    assert used == {name for name in templates(cause) if name or "" in used}
+    there = {name for name in templates(cause) if name or "" in used}
+    assert used == there or (cause.id in observed() and used < there)  # test_explain.py checks the other cures
     for one in of:
         wanted = set().union(*(named(templates(cause)[variant]) for variant in one.variants))
         assert one.values == wanted, one.where

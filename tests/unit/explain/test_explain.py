@@ -237,6 +237,17 @@ def test_an_engine_on_another_store_explains_that_no_container_starts_there(site
         assert [each.id for each in explain(replace(seen, outcomes=(outcome,)))] == expected
 
 
+def test_an_engine_that_advertises_another_address_explains_its_entries_and_its_name(site):
+    seen = SCENES["fdb-stale"][0](healthy(site))
+    (stale,) = explain(seen)
+    host = stale.problems[0].host
+    renamed = Problem("duplicate-hostname", host, "minority in name conflict resolution")
+    outcome = Outcome(host, "daemon", State.DRIFTED, (Drift(Kind.ENGINE_USES, "store"),))
+    (found,) = explain(replace(seen, findings=(renamed,), outcomes=(outcome,)))
+    assert found.id == "drift"
+    assert {each.id for each in found.explained} == {"fdb-stale", "duplicate-hostname"}
+
+
 @pytest.mark.parametrize(
     "of_the_engine", [("swarm", Drift(Kind.SWARM)), ("engines", Drift(Kind.PACKAGE, "docker.io"))], ids=lambda of: of[0]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from provisioner import causes
 from provisioner.explain import explain
 from provisioner.observe import kernel
 
-ADDRESSES = {"node1": "10.99.0.11", "node2": "10.99.0.12", "node3": "10.99.0.13"}
+ADDRESSES = {"node1": "10.99.0.2", "node2": "10.99.0.3", "node3": "10.99.0.4"}  # as in the captured namespaces
 
 
 def seen_with(site, **said):
@@ -59,6 +60,21 @@ def test_healthy_twins(site):
     assert not explain(silent)
 
 
+def test_a_container_that_has_lost_its_address_ignores_nobody(site):
+    seen = seen_with(site, node1={"node2": "none"}, node3={"node2": "none"})
+    space = next(name for name, of in seen.observed.kernels["node2"].spaces.items() if not of.network)
+    seen = with_kernel(seen, "node2", "echo:10.99.0.3", lambda _: "")
+    seen = with_kernel(
+        seen,
+        "node2",
+        f"space:{space}:addresses",
+        lambda found: json.loads(json.dumps(found).replace("10.99.0.3", "10.99.0.200")),
+    )
+    (found,) = explain(seen)
+    assert (found.id, found.hosts) == ("overlay-blocked", ("node2",))
+    assert causes.cure(found.problems[0]).startswith("restart web-node2")
+
+
 def test_each_container_asks_those_on_other_hosts(site):
-    assert kernel.echoes(seen_with(site).site)["node1"] == ["10.99.0.11 10.99.0.12 10.99.0.13"]
+    assert kernel.echoes(seen_with(site).site)["node1"] == ["10.99.0.2 10.99.0.3 10.99.0.4"]
     assert kernel.echoes(healthy(site).site) == {}
