@@ -1,5 +1,18 @@
 # Part of the program that reads a host's kernel (observe/kernel.py). Words in capitals are replaced. Only reads.
-# Each `f NAME TEXT` writes one section. Hosts without iproute2 omit the sections that need it.
+# Each `f NAME TEXT` writes one section. What a missing program would print has none: see gaps.py.
+lacks=''
+for t in TOOLS; do command -v "$t" >/dev/null || lacks=$lacks$t$n; done
+f lacks "$lacks"
+# r NAME PROGRAM ...: writes what the program prints. If it fails, there is no section, but a line in the section "failed".
+failed='' v=''
+r() {
+  k=$1
+  shift
+  v=$("$@") && f "$k" "$v" && return
+  failed="$failed$k $("$@" 2>&1 >/dev/null | head -n 1 | cut -c1-300)$n"
+  v=''
+  return 1
+}
 units=$(systemctl show -p Id,MainPID,InvocationID,ActiveState UNITS 2>/dev/null)
 of_engine() { printf '%s\n' "$units" | awk -v RS= -v key="$1" '/(^|\n)Id=docker\.service(\n|$)/ && match($0, "(^|\n)" key "=[^\n]*") {
   v = substr($0, RSTART, RLENGTH); sub(/^.*=/, "", v); print v }'; }
@@ -36,46 +49,65 @@ f stopped "$(printf '%s\n' "$units" | while IFS='=' read -r k v; do
   done)"
 f proxies "$(p=$(of_engine MainPID)
   [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
+rules() {
+  v=$("$1") || return
+  v=$(printf '%s\n' "$v" | grep -E '^[*:-]')
+  [ ${#v} -le 400000 ] || { echo 'more than 400000 characters' >&2; return 1; }
+  printf %s "$v"
+}
 for t in iptables-legacy-save iptables-nft-save; do
-  command -v "$t" >/dev/null && f "$t" "$("$t" 2>/dev/null | grep -E '^[*:-]' | head -c 400000)"
+  command -v "$t" >/dev/null && r "$t" rules "$t"
 done
-command -v ip >/dev/null || return 0
-f links "$(ip -d -j link)"
-f routes "$(ip -j -4 route show table all)"
-gets='' unrouted=''
-for a in PEERS; do
-  if v=$(ip -j -4 route get "$a" 2>&1); then gets=$gets$v$n; else unrouted="$unrouted$a $v$n"; fi
-done
-f gets "$gets"
-f unrouted "$unrouted"
-f neighbours "$(ip -j -4 neigh show nud permanent)"
-# Since when each namespace exists, and the time now, in seconds since 1970.
-f since "$(date +%s; stat -c '%Y %n' /var/run/docker/netns/* 2>/dev/null)"
-for s in /var/run/docker/netns/*; do
-  name=${s##*/}
-  case $name in default | *[!a-zA-Z0-9_-]*) continue ;; esac
-  g="nsenter --net=$s"
-  f "space:$name:links" "$($g ip -d -j link)" || continue
-  v=$($g ip -j -4 address)
-  f "space:$name:addresses" "$v"
-  # In the namespace of a container: which names of others its DNS server does not know.
-  for asked in NAMES; do
-    own=${asked%% *}
-    # shellcheck disable=SC2086
-    case $v in *"\"${own:-none}\""*) f "names:$own" "$($g timeout 5 perl -e "$ASK" ${asked#* } 2>/dev/null)" ;; esac
+of_network() {
+  r routes ip -j -4 route show table all
+  gets='' unrouted=''
+  for a in PEERS; do
+    if v=$(ip -j -4 route get "$a" 2>&1); then gets=$gets$v$n; else unrouted="$unrouted$a $v$n"; fi
   done
-  # In the same one: which containers on other hosts do not answer it.
-  for asked in ECHOES; do
-    own=${asked%% *}
-    # shellcheck disable=SC2086
-    case $v in *"\"${own:-none}\""*) f "echo:$own" "$($g timeout 5 perl -e "$ASK_OTHERS" ${asked#* } 2>/dev/null)" ;; esac
+  f gets "$gets"
+  f unrouted "$unrouted"
+  r neighbours ip -j -4 neigh show nud permanent
+}
+# As r, in the network namespace of the file $s. For a minute, engines keep the files of those that are gone, which is no failure.
+inside() {
+  before=$failed k=space:$name:$1
+  shift
+  r "$k" nsenter "--net=$s" "$@" && return
+  [ "$(stat -fc %t "$s" 2>/dev/null)" = 6e736673 ] || failed=$before
+  return 1
+}
+of_spaces() {
+  # Since when each namespace exists, and the time now, in seconds since 1970.
+  f since "$(date +%s; stat -c '%Y %n' /var/run/docker/netns/* 2>/dev/null)"
+  for s in /var/run/docker/netns/*; do
+    name=${s##*/}
+    case $name in default | *[!a-zA-Z0-9_-]*) continue ;; esac
+    inside links ip -d -j link || continue
+    inside addresses ip -j -4 address
+    # In the namespace of a container: which names of others its DNS server does not know.
+    for asked in NAMES; do
+      own=${asked%% *}
+      # shellcheck disable=SC2086
+      case $v in *"\"${own:-none}\""*) f "names:$own" "$(nsenter "--net=$s" timeout 5 perl -e "$ASK" ${asked#* } 2>/dev/null)" ;; esac
+    done
+    # In the same one: which containers on other hosts do not answer it.
+    for asked in ECHOES; do
+      own=${asked%% *}
+      # shellcheck disable=SC2086
+      case $v in *"\"${own:-none}\""*) f "echo:$own" "$(nsenter "--net=$s" timeout 5 perl -e "$ASK_OTHERS" ${asked#* } 2>/dev/null)" ;; esac
+    done
+    inside neighbours ip -j -4 neigh
+    case $name in
+      *-*)
+        command -v bridge >/dev/null && inside forwarding bridge -j fdb show
+        command -v nft >/dev/null && f "space:$name:filters" "$(nsenter "--net=$s" nft list ruleset 2>/dev/null | grep -E '^(table|[[:space:]]+chain) |policy drop|[^-_a-z](drop|reject)([^-_a-z]|$)' | head -c 4000)"
+        ;;
+      *) inside routes ip -j -4 route ;;
+    esac
   done
-  f "space:$name:neighbours" "$($g ip -j -4 neigh)"
-  case $name in
-  *-*)
-    f "space:$name:forwarding" "$($g bridge -j fdb show)"
-    command -v nft >/dev/null && f "space:$name:filters" "$($g nft list ruleset 2>/dev/null | grep -E '^(table|[[:space:]]+chain) |policy drop|[^-_a-z](drop|reject)([^-_a-z]|$)' | head -c 4000)"
-    ;;
-  *) f "space:$name:routes" "$($g ip -j -4 route)" ;;
-  esac
-done
+}
+if command -v ip >/dev/null && r links ip -d -j link; then
+  of_network
+  command -v nsenter >/dev/null && of_spaces
+fi
+f failed "$failed"

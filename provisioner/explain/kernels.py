@@ -193,7 +193,7 @@ def _engine_rules(
     ]
     if not any("-j DOCKER" in rule for rule in nat):
         lacking.append("PREROUTING (nat) does not jump to DOCKER")
-    if lacking:
+    if lacking and not tables.keys() & seen.observed.kernels[name].failed.keys():
         evidence = f"{' and '.join(lacking)}, but the engine runs"
         yield Problem("firewall-reload", name, evidence, {"host": name}, where="iptables, the engine's chains")
     for tool in tables:
@@ -612,8 +612,11 @@ class Entry:
 
 def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | None:
     """Return the problem of the entries for a container on another host, if any."""
-    space, known = at.space, at.space.neighbours.get(address)
+    space = at.space
     right = swarm.data_address(seen.site.facts[holder.host]) or str(seen.site.advertise.get(holder.host, ""))
+    if not right or space.neighbours is None or space.forwarding is None:
+        return None
+    known = space.neighbours.get(address)
     device = known.device if known else str(space.vxlans[0].get("ifname", ""))
     values = {"host": at.host, "space": space.name, "mac": holder.mac, "device": device, "right": right}
     values |= {"address": address, "holder": f"{address} in {holder.space}"}
@@ -621,8 +624,6 @@ def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | N
     place = partial(Problem, host=at.host, values=values, target=holder.host, network=at.network, where=where)
     who = f"{holder.name} ({address}, {holder.mac})"
     to = space.forwarding.get(holder.mac)
-    if not right:
-        return None
     if not known:
         lost = at.whole and holder.settled and len(space.vxlans) == 1
         evidence = f"{at.host} has no MAC address for {who} on {holder.host}{at.said(address)}"
@@ -668,7 +669,11 @@ def _given(seen: Seen, host: str) -> Iterator[Given]:
 def addressed(seen: Seen) -> Iterator[Problem]:
     """Find containers whose interface is up and has lost its address or its route. The engine sets an interface up last."""
     for host, kernel in seen.observed.kernels.items():
-        spaces = [space for space in kernel.spaces.values() if not space.network and not space.balances]
+        spaces = [
+            space
+            for space in kernel.spaces.values()
+            if not space.network and not space.balances and space.has("addresses")
+        ]
         for given in _given(seen, host):
             found = [(space, link) for space in spaces for link in space.links if link.get("address") == given.mac]
             if len(found) == 1 and kind_of(found[0][1]) == "veth" and not _is_down(found[0][1]):

@@ -46,7 +46,7 @@ class Containers:
 
 @dataclass(frozen=True)
 class Hosts:
-    """The hosts of which the namespaces were read: their addresses for gossip and for containers' packets -> host, and back."""
+    """The hosts of which all namespaces were read: their addresses for gossip and for containers' packets -> host, and back."""
 
     gossip: Mapping[str, str]
     data: Mapping[str, str]
@@ -152,7 +152,7 @@ def _flaws(seen: Seen) -> set[Flaw]:
 
 
 def _hosts(seen: Seen) -> Hosts:
-    read = [host for host, kernel in seen.observed.kernels.items() if kernel.iproute and host in seen.site.advertise]
+    read = [host for host, kernel in seen.observed.kernels.items() if kernel.enters_all and host in seen.site.advertise]
     gossip = {str(seen.site.advertise[host]): host for host in read}
     return Hosts(gossip, {swarm.data_address(seen.site.facts[host]) or at: host for at, host in gossip.items()})
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from provisioner.explain import tables
 from provisioner.explain.paths import lost
 from provisioner.model import State
+from provisioner.observe.gaps import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from provisioner.explain.base import Seen
-
-_IN_OVERLAYS = frozenset({"link-down", "fdb-lost", "fdb-stale", "address-lost"})
+    from provisioner.observe.kernel import Kernel, Space
 
 
 def well(seen: Seen, found: frozenset[str]) -> tuple[str, ...]:
@@ -53,18 +53,45 @@ def _paths(seen: Seen, found: frozenset[str]) -> Iterator[str]:
 
 
 def _kernels(seen: Seen, found: frozenset[str]) -> Iterator[str]:
-    names = [name for name, kernel in seen.observed.kernels.items() if kernel.iproute]
-    spaces = sum(bool(space.network) for name in names for space in seen.observed.kernels[name].spaces.values())
-    checks = [
-        ("routes", {"route-shadow", "source-mismatch"}),
-        ("settings", {"ip-forward", "br-netfilter", "conntrack-full", "neigh-overflow"}),
-        ("the engine's rules", {"firewall-reload", "iptables-split"}),
-        ("bridges", {"gwbridge", "bridge-full"}),
-        (f"{spaces} overlay namespaces", {"vxlan-exists", "vxlan-lost", "vni-mismatch", *_IN_OVERLAYS}),
-    ]
-    good = [what for what, problems in checks if not problems & found]
-    if names and good:
-        yield f"kernels of {', '.join(names)}: {', '.join(good)}"
+    """Return one line for all hosts of which the same was read."""
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name, kernel in seen.observed.kernels.items():
+        good = [what for what, (problems, is_read) in _OF_KERNELS.items() if is_read(kernel) and not problems & found]
+        alike[tuple(good)].append(name)
+    for checks, names in alike.items():
+        count = sum(len(_overlays(seen.observed.kernels[name])) for name in names)
+        overlays = f"{count} overlay namespace{'' if count == 1 else 's'}"
+        if checks:
+            yield f"kernels of {', '.join(names)}: {', '.join(checks).format(overlays=overlays)}"
+
+
+def _overlays(kernel: Kernel) -> list[Space]:
+    return [space for space in kernel.spaces.values() if space.network]
+
+
+def _has_forwarding(kernel: Kernel) -> bool:
+    tables = [table for space in _overlays(kernel) for table in (space.neighbours, space.forwarding)]
+    return kernel.enters_all and None not in tables
+
+
+# What was checked -> (the causes that it finds, whether what it needs was read).
+_OF_KERNELS: Mapping[str, tuple[frozenset[str], Callable[[Kernel], bool]]] = {
+    "routes": (frozenset({"route-shadow", "source-mismatch"}), lambda kernel: kernel.has("routes")),
+    "settings": (
+        frozenset({"ip-forward", "br-netfilter", "conntrack-full", "neigh-overflow"}),
+        lambda kernel: bool(kernel.sysctls),
+    ),
+    "the engine's rules": (
+        frozenset({"firewall-reload", "iptables-split"}),
+        lambda kernel: kernel.has(*RULES) and not kernel.failed.keys() & set(RULES),
+    ),
+    "bridges": (frozenset({"gwbridge", "bridge-full"}), lambda kernel: kernel.iproute),
+    "{overlays}": (
+        frozenset({"vxlan-exists", "vxlan-lost", "vni-mismatch", "link-down", "address-lost"}),
+        lambda kernel: kernel.enters_all or bool(_overlays(kernel)),
+    ),
+    "forwarding entries": (frozenset({"fdb-lost", "fdb-stale"}), _has_forwarding),
+}
 
 
 def _tables(seen: Seen, found: frozenset[str]) -> Iterator[str]:

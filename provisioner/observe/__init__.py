@@ -37,7 +37,7 @@ _PATIENCE = 5.0  # seconds for a slow host to show that it still answers
 class Observed:
     """All observations of one run.
 
-    unread: (observation, host) -> why the observation failed there.
+    unread: (observation, host) -> why the observation failed there, or what it could not read.
     silent: host -> the error, for hosts that stopped answering during the run.
     drops: host -> why its kernel dropped datagrams of the underlay observation. Empty if this was not asked for.
     hops: host -> the probes' packets that it counted inside the overlays. Empty unless `hops.observe` ran.
@@ -49,6 +49,10 @@ class Observed:
     silent: Mapping[str, ProvisionerError] = field(default_factory=dict)
     drops: Mapping[str, Drops] = field(default_factory=dict)
     hops: Mapping[str, Counts] = field(default_factory=dict)
+
+    def unread_on(self, host: str) -> str:
+        """Return everything that was not observed on a host, and why."""
+        return "; ".join(why for (_, of), why in self.unread.items() if of == host)
 
     def repeated(self, again: Observed, names: Collection[str]) -> Observed:
         """Return these observations with those of `names` from `again`."""
@@ -83,6 +87,7 @@ def observe(
     whys = {("underlay", host): f"reasons for drops: {seen.why}" for host, seen in dropped.items() if seen.why}
     whys |= {("underlay", host): why for host, why in found.silent.items()}
     whys |= {("kernel", host): why.what for host, why in unread.items()}
+    whys |= {("kernel", host): found_.unread for host, found_ in kernels.items() if found_.unread}
     suspects = {
         host: why for host, why in unread.items() if host in found.silent and isinstance(why, TimedOut | Unreachable)
     }

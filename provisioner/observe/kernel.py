@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render, stores
 from provisioner.controlplane import swarm
 from provisioner.errors import Malformed, ProvisionerError
-from provisioner.observe import tables
+from provisioner.observe import gaps, tables
 from provisioner.parallel import bounded, each
 from provisioner.system import attached, reading
 from provisioner.system import facts as system_facts
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from provisioner.controlplane import Site
+    from provisioner.observe.gaps import Failed
     from provisioner.observe.tables import Tables
     from provisioner.system.attached import Named
     from provisioner.transport import Connection
@@ -153,6 +154,10 @@ class Space:
         """Whether it belongs to a swarm's load balancer. It has an address on every network of a node."""
         return self.name.startswith("lb_") or self.name == "ingress_sbox"
 
+    def has(self, kind: str) -> bool:
+        """Whether this section of it was read."""
+        return f"space:{self.name}:{kind}" in self.raw
+
     def _list(self, kind: str) -> list[dict[str, Any]]:
         return json_list(self.raw, f"space:{self.name}:{kind}")
 
@@ -193,8 +198,10 @@ class Space:
         return [link for link in self.links if kind_of(link) == "vxlan"]
 
     @cached_property
-    def neighbours(self) -> dict[str, Neighbour]:
-        """Address -> resolved entry of a VXLAN device. Those of bridges are the kernel's own."""
+    def neighbours(self) -> dict[str, Neighbour] | None:
+        """Address -> resolved entry of a VXLAN device; None if they were not read. Those of bridges are the kernel's own."""
+        if not self.has("neighbours"):
+            return None
         devices = {link.get("ifname") for link in self.vxlans}
         return {
             str(entry.get("dst")): Neighbour(str(entry["lladdr"]), str(entry["dev"]), "PERMANENT" in state)
@@ -216,8 +223,10 @@ class Space:
         return found
 
     @cached_property
-    def forwarding(self) -> dict[str, str]:
-        """MAC -> underlay address of the host that receives packets for it."""
+    def forwarding(self) -> dict[str, str] | None:
+        """MAC -> underlay address of the host that receives packets for it. None if the entries were not read."""
+        if not self.has("forwarding"):
+            return None
         return {str(e.get("mac")): str(e["dst"]) for e in self._list("forwarding") if e.get("dst")}
 
 
@@ -227,10 +236,35 @@ class Kernel:
 
     raw: Mapping[str, str] = field(repr=False)
 
+    def has(self, *sections: str) -> bool:
+        """Whether one of these sections was read."""
+        return any(section in self.raw for section in sections)
+
     @property
     def iproute(self) -> bool:
-        """Whether the host has iproute2; without it there are no links, routes or namespaces."""
-        return "links" in self.raw
+        """Whether `ip` works on the host; without it there are no links, routes or namespaces."""
+        return self.has("links")
+
+    @cached_property
+    def lacks(self) -> frozenset[str]:
+        """The programs that the observation needs and the host does not have."""
+        return frozenset(filter(None, self.raw.get("lacks", "").split("\n")))
+
+    @cached_property
+    def failed(self) -> dict[str, Failed]:
+        """Section -> the program that failed to print it."""
+        return gaps.failed(self.raw.get("failed", ""))
+
+    @property
+    def unread(self) -> str:
+        """What was not read, and why; "" if everything was."""
+        return gaps.text(self.lacks, self.failed.values())
+
+    @property
+    def enters_all(self) -> bool:
+        """Whether the interfaces and addresses of all network namespaces were read."""
+        gone = any(each.space and each.kind in {"links", "addresses"} for each in self.failed.values())
+        return self.iproute and "nsenter" not in self.lacks and not gone
 
     @cached_property
     def virtualisation(self) -> str:
@@ -431,11 +465,12 @@ def script(
     names: Sequence[str] = (),
     echoes: Sequence[str] = (),
     gossip: Sequence[str] = (),
+    tools: Sequence[str] = (),
 ) -> str:
     """Return the program that reads one host.
 
     peers: the underlay addresses of the other hosts. manages: also read the services of the host's swarm.
-    names, echoes: see `questions` and `echoes`. gossip: see `tables.asked`.
+    names, echoes: see `questions` and `echoes`. gossip: see `tables.asked`. tools: see `gaps.sought`.
     """
     words = {
         "MANAGES": "yes" if manages else '""',
@@ -446,6 +481,7 @@ def script(
         "NAMES": shlex.join(names) or '""',
         "ECHOES": shlex.join(echoes) or '""',
         "GOSSIP": shlex.join(gossip),
+        "TOOLS": shlex.join(tools),
     }
     ask = f"ASK={shlex.quote(render.text('names.pl'))}\n" if names else ""
     ask += f"ASK_OTHERS={shlex.quote(render.text('echo.pl'))}\n" if echoes else ""
@@ -468,8 +504,14 @@ def observe(
     def one(name: str) -> Kernel:
         peers = [str(address) for other, address in site.advertise.items() if other != name]
         gossip = tables.asked(site, name) if deep else ()
+        manages = name == manager
         program = script(
-            peers, manages=name == manager, names=names_.get(name, ()), echoes=echoes_.get(name, ()), gossip=gossip
+            peers,
+            manages=manages,
+            names=names_.get(name, ()),
+            echoes=echoes_.get(name, ()),
+            gossip=gossip,
+            tools=gaps.sought(site.facts[name], manages=manages),
         )
         result = connections[name].read(program, deadline=together.deadline())
         together.ended()
@@ -510,6 +552,7 @@ def _parse_all(found: Kernel) -> None:
         "tables",
         "unanswered",
         "ages",
+        "failed",
     ):
         getattr(found, name)
     for network, _ in found.networks_routed():

@@ -25,6 +25,7 @@ _OF_PATHS = frozenset(
 _OF_CLUSTERS = frozenset(
     {"store-no-leader", "not-converged", "timed-out", "join-unanswered"}
 )  # errors of hosts that did not join
+_OBSERVE = "observe"  # the step of the outcomes that say what was not observed
 _TABLES = "tables"  # the step of the outcomes that say why gossip tables are not compared
 _BETWEEN = 0.5  # seconds between two observations
 _FOLLOWED = 2  # how often packets must be seen to stop at the same places
@@ -39,7 +40,7 @@ def observe(run: Run) -> bool:
     from provisioner import observe as observing
 
     began, hosts = time.monotonic(), run.site.live
-    run.session.emit(PhaseBegan("observe", "Observe", hosts))
+    run.session.emit(PhaseBegan(_OBSERVE, "Observe", hosts))
     chosen = frozenset(observing.NAMES) if run.observations is None else frozenset(run.observations)
     first = run.observed = _observed(run, chosen)
     run.earlier = None
@@ -49,14 +50,14 @@ def observe(run: Run) -> bool:
     for host, error in run.observed.silent.items():
         run.session.lose(host, error)
     run.drop_lost()
-    unread = {host: why for (_, host), why in run.observed.unread.items()}
+    unread = {host: run.observed.unread_on(host) for host in hosts}
     outcomes = tuple(
-        Outcome(host, "observe", State.SKIPPED if host in unread else State.SETTLED, reason=unread.get(host, ""))
-        for host in hosts
+        Outcome(host, _OBSERVE, State.SKIPPED if why else State.SETTLED, reason=why) for host, why in unread.items()
     )
-    run.session.emit(PhaseEnded("observe", outcomes, time.monotonic() - began))
-    if run.deep:
-        run.outcomes = [each for each in run.outcomes if each.step != _TABLES] + _tables_unread(run, run.observed)
+    run.session.emit(PhaseEnded(_OBSERVE, outcomes, time.monotonic() - began))
+    skipped = [each for each in outcomes if each.state is State.SKIPPED and each.host in run.site.live]
+    skipped += _tables_unread(run, run.observed) if run.deep else []
+    run.outcomes = [each for each in run.outcomes if each.step not in {_OBSERVE, _TABLES}] + skipped
     return True
 
 

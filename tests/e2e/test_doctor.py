@@ -187,18 +187,29 @@ def show_tables(cluster: Cluster) -> None:
 
 
 def test_names_that_containers_have_forgotten_follow_from_blocked_gossip(settled):
-    """The engines' gossip tables show it, too: as they are, with a container that is missing, and then without gossip."""
+    """The engines' gossip tables show it, too: as they are, with a container that is missing, and then without gossip.
+
+    A host without the program `bridge` is first: its forwarding entries are unknown, and not lost.
+    """
     cluster = settled("swarm-28")
     containers(cluster)
     deep = ("doctor", "--deep", "--only", "kernel")
+    bridge = cluster.sh("node3", "command -v bridge").strip()
+    cluster.sh("node3", f"mv {bridge} /root/bridge")
     off = cluster.run(*deep)
+    cluster.sh("node3", f"mv /root/bridge {bridge}")
     assert (off.code, off.report["causes"]) == (0, []), off.err
+    assert off.outcome("observe", "node3")["state"] == "skipped"
+    assert "bridge is missing (Debian package iproute2)" in off.outcome("observe", "node3")["reason"]
+    assert "bridge is missing (Debian package iproute2)" in off.err
+    read = [line for line in off.report["looked_at"] if "forwarding entries" in line]
+    assert [line.startswith("kernels of node1, node2: ") for line in read] == [True]
     assert "network-diagnostic-port" in off.outcome("tables", "node3")["reason"]
     show_tables(cluster)
     well = cluster.run(*deep)
     assert (well.code, well.report["causes"]) == (0, []), well.err
     assert "gossip tables of node1, node2, node3: 3 containers on demo" in well.report["looked_at"]
-    assert "tables" not in {outcome["step"] for outcome in well.report["outcomes"]}
+    assert not {"tables", "observe"} & {outcome["step"] for outcome in well.report["outcomes"]}
     assert cluster.run("plan").code == 0  # the key of somebody else in daemon.json
 
     network = cluster.sh("node1", "docker network inspect -f '{{.Id}}' demo")

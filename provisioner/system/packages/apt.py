@@ -16,11 +16,18 @@ _ENGINE = "dockerd"
 # Program -> package, where the names differ.
 _PACKAGES = {
     _ENGINE: "docker.io",
+    "bridge": "iproute2",
+    "dmesg": "util-linux",
     "docker": "docker-cli",  # a separate package since Debian 13
     "etcd": "etcd-server",
+    "ip": "iproute2",
     "ip6tables": "iptables",
+    "iptables-legacy-save": "iptables",
+    "journalctl": "systemd",
     "nft": "nftables",
+    "nsenter": "util-linux",
     "perl": "perl-base",
+    "systemctl": "systemd",
     "/usr/share/zookeeper/bin/zkServer.sh": "zookeeper",
 }
 

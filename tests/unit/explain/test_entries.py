@@ -11,6 +11,7 @@ from scenes import HOSTS, NETWORK, SPACE, healthy, kernel, running, with_contain
 
 from provisioner import causes
 from provisioner.explain import problems
+from provisioner.observe.kernel import Kernel
 
 BOX = {name: next(s for s in kernel(name).spaces.values() if not s.network and s.inner) for name in HOSTS}
 GIVEN = {name: box.inner[0] for name, box in BOX.items()}  # host -> address, MAC address
@@ -171,6 +172,18 @@ def test_ports_that_look_alike(site):
     assert named(with_kernel(seen, "node2", f"space:{SPACE}:links", lambda links: [*links, *second])) == []
     (down,) = named(port(healthy(site), "veth0", gone=["master"], flags=[]))  # as while it is set up: one problem only
     assert down[:2] == ("link-down", "")
+
+
+# -- what was not read --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("section", [f"{SPACE}:neighbours", f"{SPACE}:forwarding", f"{BOX['node2'].name}:addresses"])
+def test_what_was_not_read_is_not_lost(site, section):
+    """Its engine lists each container, and in a swarm all others have entries for it."""
+    seen = cluster(site)
+    raw = {name: text for name, text in seen.observed.kernels["node2"].raw.items() if name != f"space:{section}"}
+    kernels = {**seen.observed.kernels, "node2": Kernel(raw)}
+    assert problems(replace(seen, observed=replace(seen.observed, kernels=kernels))) == []
 
 
 # -- addresses and routes of containers -------------------------------------------------------------------------------------
