@@ -33,7 +33,8 @@ class Cause:
     cure: what to do next; a template over the problem's values. variants: alternative cures by name; a problem selects one.
     severity: the effect of the problem on a run. warns: when it is a warning despite a higher severity; "" if never.
     explains: the ids of causes that follow from this one. drifts: the drifts on the same host that follow from it, each by
-    its kind or target: "rules", "docker.service". fixable: whether a step of `provisioner up` removes it.
+    its kind or target: "rules", "docker.service". evident: the variants whose evidence shows their own reason, so that they follow
+    from no other cause. fixable: whether a step of `provisioner up` removes it.
     commands: the cure as shell commands by variant ("": the default); templates like `cure`, without comments. They run on the
     host in the value `host` of the problem. fixes: the variants whose commands `doctor --fix` may run: those that disturb nothing
     beyond what is broken, except for restarts of an engine. touches: what the commands of a variant change, as a template; cures
@@ -49,6 +50,7 @@ class Cause:
     warns: str = ""
     explains: tuple[str, ...] = ()
     drifts: tuple[str, ...] = ()
+    evident: frozenset[str] = frozenset()
     fixable: bool = False
     kind: Kind = Kind.CAUSE
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -155,6 +155,7 @@ FAMILY = Family(
                 "space": ("nsenter --net=/var/run/docker/netns/{space} ip link del {device}",),
             },
             fixes=frozenset({""}),
+            evident=frozenset({""}),
             explains=("probe-failed", "overlay-blocked"),
         ),
         Cause(
@@ -362,6 +363,7 @@ FAMILY = Family(
             variants={"frozen": _FROZEN},
             commands={"": (RESTART,), "frozen": _CONTINUE},
             fixes=frozenset({"frozen"}),
+            evident=frozenset({"frozen"}),
             drifts=_OF_ENGINE,
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
@@ -375,6 +377,7 @@ FAMILY = Family(
             variants={"frozen": _FROZEN},
             commands={"frozen": _CONTINUE},
             fixes=frozenset({"frozen"}),
+            evident=frozenset({"frozen"}),
             drifts=("server", "store"),
             explains=("engine-hangs", "store-down", "store-no-leader", "probe-failed"),
         ),

@@ -174,6 +174,8 @@ def _reasons(problem: Problem, found: Iterable[Problem], closure: Mapping[str, f
 
 def _follows(problem: Problem, cause: Problem, closure: Mapping[str, frozenset[str]]) -> bool:
     """Return whether a problem of this kind can follow from a cause."""
+    if problem.variant in causes.of(problem).evident:
+        return False
     if cause.id == "drift":
         return cause.values["kind"] in _OF_THE_ENGINE and problem.id in _NOT_SHARED
     if problem.id == "drift":

@@ -59,6 +59,25 @@ def test_each_cause_is_found_alone_and_at_its_place(site, name):
     assert [(each.id, each.hosts) for each in found] == [(name, hosts)]
 
 
+@pytest.mark.parametrize(
+    ("other", "variant", "cause"),
+    [
+        ("engine-hangs", "frozen", Problem("no-route", "node2", "", target="node1")),
+        ("store-hangs", "frozen", Problem("source-mismatch", "node2", "")),
+        ("engine-hangs", "frozen", Problem("store-hangs", "node2", "", variant="frozen")),
+        ("vxlan-exists", "", Problem("store-wiped", "", "", network="demo")),
+    ],
+)
+def test_what_shows_its_own_reason_follows_from_nothing_else(site, other, variant, cause):
+    seen = replace(healthy(site), findings=(cause, Problem(other, "node2", "", {"host": "node2"}, variant)))
+    assert {each.id for each in explain(seen)} == {cause.id, other}
+
+
+def test_an_engine_that_hangs_for_no_known_reason_follows_from_its_store(site):
+    seen = replace(healthy(site), findings=tuple(Problem(name, "node2", "") for name in ("store-hangs", "engine-hangs")))
+    assert [each.id for each in explain(seen)] == ["store-hangs"]
+
+
 @pytest.mark.parametrize("name", SCENES)
 def test_a_problem_has_all_values_of_its_cure(site, name):
     for problem in problems(SCENES[name][0](healthy(site))):
