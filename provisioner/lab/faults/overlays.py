@@ -2,7 +2,8 @@
 
 from provisioner.lab.faults.base import Fault
 
-# Finds the namespace of an overlay with a local container, and one of its forwarding entries for a container on another host.
+# Finds the namespace of an overlay with a local container, and one of its forwarding entries for a container on another host. Those
+# of containers that are gone have no neighbour entry any more.
 _SPACE = """mesh=$(docker network inspect -f '{{.Id}}' ingress 2>/dev/null | cut -c1-10)
 space=$(cd /var/run/docker/netns && for each in *-*; do
     [ "${each#*-}" != "${mesh:-none}" ] || continue
@@ -13,7 +14,8 @@ device=$(inside ip -o link show type vxlan | sed -n '1s/^[0-9]*: \\([^:@]*\\).*/
 """
 _ENTRY = (
     _SPACE
-    + """entry=$(inside bridge fdb show dev "$device" | grep ' dst ' | grep -v '^00:' | head -n 1)
+    + """known() { inside ip -o -4 neigh show dev "$device" | grep -q " $1 "; }
+entry=$(inside bridge fdb show dev "$device" | grep ' dst ' | while read -r mac rest; do known "$mac" && echo "$mac $rest" && break; done)
 [ -n "$entry" ] || { echo "$HOST has no forwarding entry for a container on another host: ping one first" >&2; exit 1; }
 mac=${entry%% *} to=${entry#* dst } to=${to%% *}
 """
