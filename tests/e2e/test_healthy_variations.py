@@ -17,7 +17,17 @@ import pytest
 from provisioner.errors import LabError
 from tests.e2e.cluster import Cluster
 from tests.e2e.test_doctor import SEED, back, containers, settle
-from tests.e2e.variations import EACH, FRESH, ON_OLDER_SWARMS, ON_STORE, ON_SWARM, VARIABLES, Fresh, Settled
+from tests.e2e.variations import (
+    EACH,
+    FRESH,
+    ON_OLDER_SWARMS,
+    ON_OTHER_STORES,
+    ON_STORE,
+    ON_SWARM,
+    VARIABLES,
+    Fresh,
+    Settled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,9 +66,20 @@ def complaint(run: Run, row: Settled | Fresh) -> str:
     )
 
 
+def ready(cluster: Cluster) -> None:
+    """Wait until the managers of a swarm are back, and nothing differs."""
+    if not cluster.store:
+        back(cluster)
+    settle(cluster)
+
+
 def examined(cluster: Cluster, row: Settled) -> tuple[str, float]:
     """Make the variation, run `doctor`, and take the variation back. Returns what is wrong, and how long `doctor` took."""
     cluster.extra = row.inventory
+    for host in row.hosts if row.lab else ():
+        for method in row.lab:
+            getattr(cluster.lab, method)(host)
+        ready(cluster)
     try:
         on(cluster, ("node1",), row.manager)
         on(cluster, row.hosts, row.make)
@@ -76,11 +97,13 @@ def examined(cluster: Cluster, row: Settled) -> tuple[str, float]:
     ("kind", "rows"),
     [
         ("consul", ON_STORE),
+        ("etcd", ON_OTHER_STORES),
+        ("zookeeper", ON_OTHER_STORES),
         ("swarm-28", ON_SWARM),
         ("swarm-26", ON_OLDER_SWARMS),
         ("swarm", ON_OLDER_SWARMS),
     ],
-    ids=["consul", "swarm-28", "swarm-26", "swarm"],
+    ids=["consul", "etcd", "zookeeper", "swarm-28", "swarm-26", "swarm"],
 )
 def test_a_settled_cluster_that_differs_is_healthy(settled, capsys, kind, rows):
     rows = chosen(rows)
@@ -90,9 +113,7 @@ def test_a_settled_cluster_that_differs_is_healthy(settled, capsys, kind, rows):
     containers(cluster)
     for row in rows:
         said, seconds = examined(cluster, row)
-        if kind != "consul":
-            back(cluster)
-        settle(cluster)
+        ready(cluster)
         containers(cluster)
         wrong += filter(None, [said])
         with capsys.disabled():

@@ -1,9 +1,11 @@
-"""`doctor --manager` and `inventory import swarm` on a swarm made by hand, of engines 20.10 and 26, with settings of its own."""
+"""`doctor --manager` and `inventory import swarm` on a swarm made by hand, of one or two kinds of engines, with settings of its own."""
 
 from __future__ import annotations
 
+import random
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,8 +13,19 @@ from provisioner.lab import enter_switch
 from tests.e2e.cluster import Cluster, Run
 from tests.e2e.loaded import Provisioner
 from tests.e2e.test_collect import leaked, members
+from tests.e2e.test_doctor import ALL, SEED
 
-pytestmark = pytest.mark.lab
+if TYPE_CHECKING:
+    from provisioner.lab import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+IMAGES = (
+    ("engine-20.10", "engine-26"),
+    ("engine-28", "engine-28"),
+    ("engine-28", "engine-20.10"),
+    ("engine-26", "engine-28"),
+)
 
 INIT = (
     "docker swarm init --advertise-addr 192.168.56.11 --data-path-port 5789"
@@ -44,7 +57,16 @@ def state(cluster: Cluster) -> list[str]:
 
 
 def test_a_swarm_of_others_is_examined_and_imported(make_lab, tmp_path: Path) -> None:
-    cluster = Cluster(make_lab(hosts=2, images={"node2": "engine-26"}), tmp_path, store="")
+    """On one pair of engines, chosen by the seed; on all of them with PROVISIONER_ALL=1."""
+    for images in IMAGES if ALL else [random.Random(SEED).choice(IMAGES)]:
+        print(f"seed {SEED}: {images}")
+        folder = tmp_path / "-".join(images)
+        folder.mkdir()
+        swarm_of_others(make_lab(hosts=2, images=dict(zip(("node1", "node2"), images, strict=True))), folder)
+
+
+def swarm_of_others(lab: Lab, tmp_path: Path) -> None:
+    cluster = Cluster(lab, tmp_path, store="")
     cluster.run("status")  # writes known_hosts
     cluster.sh("node1", INIT)
     token = cluster.sh("node1", "docker swarm join-token -q worker")

@@ -22,7 +22,8 @@ _INSTALL = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq ins
 class Settled:
     """A change of a cluster that `up` has settled before.
 
-    manager: what runs on node1 alone, before `make`. inventory: more lines of the inventory.
+    lab: methods of the lab, called first with each of `hosts`. manager: what runs on node1 alone, before `make`.
+    inventory: more lines of the inventory.
     found: ids of causes that are true, and may be reported on `hosts`.
     """
 
@@ -34,6 +35,7 @@ class Settled:
     hosts: tuple[str, ...] = EACH
     inventory: str = ""
     found: frozenset[str] = frozenset()
+    lab: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,53 @@ SLOW = (
     " kill -$s ${p%/*}; done; if [ $s = STOP ]; then sleep 0.4; else sleep 0.06; fi; done; done"
 )
 
+# Each of these looks like a fault: an entry and a route that another host needs, as they should be, and packets that are not dropped.
+PEERS = 'for o in 11 12 13; do peer=192.168.56.$o; [ "$peer" != "$SELF" ] || continue; {}; done'
+_MAC = "$(ip neigh show $peer dev eth0 | sed -n 's/.*lladdr \\([^ ]*\\).*/\\1/p')"
+PINNED = PEERS.format(
+    f"ping -qc 1 $peer >/dev/null; ip neigh replace $peer lladdr {_MAC} dev eth0 nud permanent; ip route replace $peer dev eth0"
+)
+UNPINNED = PEERS.format("ip route del $peer dev eth0; ip neigh del $peer dev eth0")
+DROPS = (  # of packets that no host sends. In the table filter, these would have to stand behind the rules of `up`.
+    "PREROUTING -t raw -s 192.168.56.99 -p udp --dport 4789 -j DROP",
+    "PREROUTING -t raw -i eth9 -p udp -m multiport --dports 4789,7946 -j DROP",
+    "OUTPUT -t raw -d 192.168.56.99 -p tcp --dport 7946 -j DROP",
+    "INPUT -p udp --dport 14789 -j DROP",
+)
+LATER = (("INPUT", "-p udp --dport 4789"), ("INPUT", "-p tcp --dport 7946"), ("OUTPUT", "-p udp --dport 7946"))
+
+REBOOTED = Settled("a host that was rebooted", lab=("stop", "start"), hosts=("node2",))
+FLAPPED = Settled("a host whose link was down a moment ago", lab=("cut", "uncut"), hosts=("node2",))
+ON_OTHER_STORES = (Settled("nothing"), REBOOTED, FLAPPED)
+
 ON_STORE = (
+    REBOOTED,
+    FLAPPED,
+    Settled(
+        "rules that drop only what no host of the cluster sends",
+        "; ".join(f"iptables -I {rule}" for rule in DROPS),
+        "; ".join(f"iptables -D {rule}" for rule in DROPS),
+    ),
+    Settled(
+        "rules that drop the cluster's packets, behind rules that accept them",
+        "; ".join(f"iptables -A {chain} {what} -j {end}" for chain, what in LATER for end in ("ACCEPT", "DROP"))
+        + "; iptables -A FORWARD -j DROP",
+        "; ".join(f"iptables -D {chain} {what} -j {end}" for chain, what in LATER for end in ("ACCEPT", "DROP"))
+        + "; iptables -D FORWARD -j DROP",
+    ),
+    Settled("permanent neighbour entries and routes to single hosts", PINNED, UNPINNED),
+    Settled(
+        "routes beside the subnet of the network",
+        "ip link add dummy-t type veth peer name dummy-p; ip link set dummy-t up; for net in 10.99.1.0/24 10.98.0.0/16 10.99.128.0/17;"
+        " do ip route add $net dev dummy-t; done",
+        "ip link del dummy-t",
+    ),
+    Settled(
+        "containers that were stopped, or never started",
+        "docker run -d --name ended$N --network demo $ROOT $BOX true >/dev/null;"
+        " docker create --name new$N --network demo $ROOT $BOX true >/dev/null",
+        "docker rm -f ended$N new$N >/dev/null",
+    ),
     Settled(
         "rules of others in both backends of iptables",
         "iptables-legacy -N theirs; iptables-legacy -A theirs -p tcp --dport 9100 -j ACCEPT; iptables-legacy -A INPUT -j theirs;"
@@ -264,6 +312,8 @@ ON_SWARM = (
         manager_undo="docker node update --label-rm rack node2 >/dev/null; docker swarm update --task-history-limit 5 >/dev/null",
     ),
     Settled("an engine of a swarm that was restarted", "systemctl restart docker; sleep 2", hosts=("node3",)),
+    REBOOTED,
+    FLAPPED,
 )
 
 # Only on one swarm of older engines each.

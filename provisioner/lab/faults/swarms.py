@@ -60,7 +60,7 @@ FAULTS = (
         "swarm-locked",
         "swarm-locked",
         "the swarm has autolock, and the host's engine was restarted",
-        f"docker swarm update --autolock=true >/dev/null; (umask 077; docker swarm unlock-key -q >{_KEY}); sleep 5; systemctl restart docker",
+        f"docker swarm update --autolock=true >/dev/null && (umask 077; docker swarm unlock-key -q >{_KEY}) || exit 1\nsleep 5; systemctl restart docker",
         f"[ -s {_KEY} ] || exit 0; docker swarm unlock <{_KEY}; "
         + _WAIT.format(f"docker swarm update --autolock=false >/dev/null 2>&1 && rm {_KEY}"),
         stores=_SWARM,
