@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 ENGINE = "docker.service"
 RESTART = "systemctl restart docker"  # containers stop meanwhile
+RULES = (
+    "rules",
+    "/etc/provisioner/firewall.sh",
+)  # drifts: the host's filter, and the file with the rules for what is there
 
 
 class Kind(StrEnum):

@@ -1,6 +1,6 @@
 """The state of the hosts' kernels: routes, forwarding entries, VXLAN devices, the engine's rules and bridges."""
 
-from provisioner.causes.base import ENGINE, RESTART, Cause, Family
+from provisioner.causes.base import ENGINE, RESTART, RULES, Cause, Family
 from provisioner.model import Severity
 
 _NEIGHBOURS = (
@@ -68,7 +68,7 @@ FAMILY = Family(
             "delete the rule, or limit it to the packets that it should drop",
             warns="it drops only what containers on overlays send to the outside",
             commands={"": ("{tool} -D {rule}",)},
-            drifts=("rules",),
+            drifts=RULES,
             explains=("forward-blocked", "resolver-silent", "published-unanswered"),
         ),
         Cause(
@@ -394,7 +394,7 @@ FAMILY = Family(
                 "rule": ("{tool} -t filter -D {rule}",),
             },
             fixes=frozenset({"", "rule"}),
-            drifts=("rules",),
+            drifts=RULES,
             explains=(
                 "engine-hangs",
                 "store-hangs",

@@ -2,10 +2,9 @@
 
 from types import MappingProxyType
 
-from provisioner.causes.base import Cause, Family
+from provisioner.causes.base import RULES, Cause, Family
 from provisioner.model import Severity
 
-_FIREWALL = "/etc/provisioner/firewall.sh"
 _DROPS = "The evidence says where the packets were lost."
 _CURE = "let {protocols} pass between the hosts in both directions"
 # By the place where packets are lost. rule, nft-rule, wide, policy: it counted packets. likely: a rule that has no counter. wide: a
@@ -45,7 +44,7 @@ def _blocked(name: str, title: str, why: str, explains: tuple[str, ...]) -> Caus
         _CURE,
         variants=_VARIANTS,
         explains=explains,
-        drifts=("rules", _FIREWALL),
+        drifts=RULES,
         commands=_COMMANDS,
         fixes=_FIXES,
     )
@@ -145,7 +144,7 @@ FAMILY = Family(
             variants={name: _VARIANTS[name] for name in sorted(_FIXES)}
             | {"shaped": "find out who limits the interface of {host}, and remove or raise the limit: {look}"},
             explains=(*_OVERLAY, *_UNSTABLE, "path-mtu", "probe-failed"),
-            drifts=("rules",),
+            drifts=RULES,
             commands={name: _COMMANDS[name] for name in sorted(_FIXES)},
             fixes=_FIXES,
         ),

@@ -1,6 +1,6 @@
 """What proofs find: containers that do not reach each other, names that do not resolve, networks that leak."""
 
-from provisioner.causes.base import Cause, Family
+from provisioner.causes.base import RULES, Cause, Family
 from provisioner.model import Severity
 
 FAMILY = Family(
@@ -147,7 +147,7 @@ FAMILY = Family(
             " send frames into any overlay and read the store.",
             "`provisioner up INVENTORY` sets the rules that drop these packets (chain PROVISIONER-FORWARD in iptables' table mangle, chain"
             " forward of nftables' table inet provisioner); if they disappear again, find out what flushes them",
-            drifts=("rules",),
+            drifts=RULES,
             fixable=True,
         ),
         Cause(

@@ -97,8 +97,9 @@ def balancers(seen: Seen) -> Iterator[Problem]:
 
 def shadows(seen: Seen) -> Iterator[Problem]:
     """Find routes that cover subnets of overlays."""
+    listed = of_kernels(seen)
     for name, kernel in seen.observed.kernels.items():
-        for network, found in overlays(seen, name).items():
+        for network, found in listed[name].items():
             for subnet in _subnets(found):
                 for route, device in kernel.networks_routed():
                     if route.overlaps(subnet) and route.prefixlen:

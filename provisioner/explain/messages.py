@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from provisioner.explain import paths
 from provisioner.model import Problem
 from provisioner.observe.kernel import Said
 from provisioner.system.gossip import PORT
@@ -25,6 +26,7 @@ _ENGINES_WORDS = re.compile(r'\b(?:msg|error)="((?:[^"\\]|\\.)*)"')  # of logrus
 _DOWN = "engine-down"  # as a symptom: the engine does not answer
 _NOT_STARTED = frozenset({"probe-failed"})
 _APART = frozenset({"engines-apart", "overlay-blocked", "names-unresolved"})
+_UNHEARD = frozenset({"gossip-blocked", "gossip-udp"})  # the other program does not answer
 _UNENCRYPTED = frozenset({"packets-readable", "overlay-blocked"})
 _UNIT = f"docker.service and its drop-ins (systemctl edit --full docker), or remove the keys from {DAEMON_JSON}"
 
@@ -53,7 +55,7 @@ MEANINGS = {
     Said.VXLAN_EXISTS: Meaning("vxlan-exists", _NOT_STARTED, "journal"),
     Said.NO_VXLAN: Meaning("kernel-without", _NOT_STARTED, "vxlan"),
     Said.NO_MARK: Meaning("encrypted-u32", _UNENCRYPTED, encrypted=True),
-    Said.GOSSIP_TAKEN: Meaning("port-taken", _APART | {"swarm-error", _DOWN}, port=PORT),
+    Said.GOSSIP_TAKEN: Meaning("port-taken", _APART | _UNHEARD | {"swarm-error", _DOWN}, port=PORT),
     Said.MANAGER_TAKEN: Meaning("port-taken", _APART | {"swarm-error", _DOWN}, port=MANAGERS),
     Said.VXLAN_TAKEN: Meaning("port-taken", _NOT_STARTED),  # the port of VXLAN
     Said.STATE_TOO_LARGE: Meaning("gossip-state", _APART),
@@ -94,7 +96,7 @@ def _problems(seen: Seen) -> list[Problem]:
 
 def _symptom(seen: Seen, name: str, meaning: Meaning) -> Problem | None:
     """Return the problem that the cause explains; None if there is none, or if the cause was found otherwise."""
-    found = _problems(seen)
+    found = [*_problems(seen), *(problem for detect in paths.DETECTORS for problem in detect(seen))]
     if any(problem.id == meaning.cause and problem.host in {"", name} for problem in found):
         return None
     if _DOWN in meaning.symptoms and name in seen.site.live and not seen.site.facts[name].engine:

@@ -79,8 +79,8 @@ def subnet_overlap(site: Site) -> Iterator[Problem]:
             kept = network.name in facts.networks and network.name not in site.recreate
             if network.subnet is None or network.driver in MODES_OF or kept or not network.on(name):
                 continue
-            if not network.is_global and facts.http("networks").body is None:
-                continue  # the engine is down or too busy, and the route may belong to the network itself
+            if facts.http("networks").body is None and _exists(site, name, network):
+                continue  # the engine is down or too busy, and the route may belong to the network itself or be newer
             for route in _routes(site, name, network):
                 what = f"the subnet {network.subnet} of the network {network.name} overlaps with {route}"
                 yield Problem("subnet-overlap", name, what)
@@ -90,6 +90,12 @@ def subnet_overlap(site: Site) -> Iterator[Problem]:
                 variant = "network" if remover else "local"
                 variant = "" if other == "ingress" else "recreate" if _is_wanted(site, name, other) else variant
                 yield Problem("subnet-overlap", name, what, {"network": other, "host": remover or name}, variant)
+
+
+def _exists(site: Site, host: str, network: Network) -> bool:
+    """Return whether the host may have a network that its engine does not list: a local one, or one that other engines list."""
+    listed = any(network.name in site.facts[name].networks for name in site.live)
+    return not network.is_global or (listed and "dockerd" in site.facts[host].programs)
 
 
 def _routes(site: Site, host: str, network: Network) -> Iterator[str]:

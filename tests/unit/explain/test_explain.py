@@ -73,8 +73,22 @@ def test_what_shows_its_own_reason_follows_from_nothing_else(site, other, varian
     assert {each.id for each in explain(seen)} == {cause.id, other}
 
 
+def test_a_route_covers_a_network_that_the_hosts_engine_does_not_list(site):
+    seen = SCENES["route-shadow"][0](healthy(site))
+    silent = replace(seen, site=seen.site.known("node2", with_http(facts("node2"), "networks", "000 timeout")))
+    assert ("route-shadow", ("node2",)) in [(each.id, each.hosts) for each in explain(silent)]
+
+
+def test_the_file_of_the_rules_differs_if_the_rules_do(site):
+    drifts = (Drift(Kind.RULES, "nftables"), Drift(Kind.FILE, "/etc/provisioner/firewall.sh"))
+    outcomes = (Outcome("node2", "firewall", State.DRIFTED, drifts),)
+    assert [each.id for each in explain(replace(blocked(healthy(site)), outcomes=outcomes))] == ["vxlan-blocked"]
+
+
 def test_an_engine_that_hangs_for_no_known_reason_follows_from_its_store(site):
-    seen = replace(healthy(site), findings=tuple(Problem(name, "node2", "") for name in ("store-hangs", "engine-hangs")))
+    seen = replace(
+        healthy(site), findings=tuple(Problem(name, "node2", "") for name in ("store-hangs", "engine-hangs"))
+    )
     assert [each.id for each in explain(seen)] == ["store-hangs"]
 
 

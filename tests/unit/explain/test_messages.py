@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scenes import failed, healthy, with_kernel
+from scenes import GOSSIP, SILENT, failed, healthy, into, with_kernel, with_ways
 
 from provisioner import causes
 from provisioner.explain import explain, problems
@@ -98,6 +98,19 @@ def test_the_error_of_a_probe_is_enough(site, said):
     seen = failed(healthy(site), ("node1", "node2"), problem=replace(PROBE, evidence=LINES[said]))
     (found,) = explain(seen)
     assert (found.id, [each.id for each in found.explained]) == (MEANINGS[said].cause, ["probe-failed"])
+
+
+def test_a_program_that_holds_the_gossip_port_does_not_answer(site):
+    seen = with_ways(healthy(site), into("node2", tcp={GOSSIP: SILENT}))
+    assert [each.id for each in explain(seen)] == ["gossip-blocked"]
+    (found,) = explain(with_log(seen, "node2", LINES[Said.GOSSIP_TAKEN]))
+    assert (found.id, found.hosts, {each.id for each in found.explained}) == (
+        "port-taken",
+        ("node2",),
+        {"gossip-blocked"},
+    )
+    elsewhere = explain(with_log(seen, "node3", LINES[Said.GOSSIP_TAKEN]))
+    assert [each.id for each in elsewhere] == ["gossip-blocked"]
 
 
 def test_a_network_that_is_not_encrypted_needs_no_mark(site):

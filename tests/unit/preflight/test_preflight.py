@@ -69,6 +69,7 @@ NO_DEMO = [n for n in NODE2.networks.values() if n["Name"] != "demo"]
 
 NO_FLAGS = with_unit(NODE2, "docker.service", ExecStart="{ argv[]=/usr/sbin/dockerd ; ignore_errors=no }")
 
+OVER = "tun0\t0000630A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"  # a route over the subnet of demo
 CASES = {
     "no root": (with_system(NODE2, "uid=", "1000"), "no-root", STOP),
     "no root, so that no unit was read": (with_unit(with_system(NODE2, "uid=", "1000"), "docker.service", LoadState=""), "no-root", STOP),
@@ -136,7 +137,7 @@ CASES = {
             with_file(
                 NODE2,
                 "/proc/net/route",
-                NODE2.files["/proc/net/route"] + "tun0\t0000630A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n",
+                NODE2.files["/proc/net/route"] + OVER,
             ),
             "networks",
             NO_DEMO,
@@ -338,6 +339,15 @@ def test_a_local_networks_own_route_is_not_reported_while_the_engine_does_not_an
         assert [
             f.host for f in preflight.network.subnet_overlap(site(found=found, node2=node)) if f.host == "node2"
         ] == hosts
+
+
+def test_a_route_over_a_shared_network_is_not_reported_while_the_engine_does_not_answer(site):
+    over = with_file(NODE2, "/proc/net/route", f"{NODE2.files['/proc/net/route']}{OVER}")
+    silent = with_raw(over, **{"http:networks": "000 timeout"})
+    others = {name: with_http(SETTLED[name], "networks", NO_DEMO) for name in ("node1", "node3")}
+    for changed, hosts in ((silent, {}), (with_http(over, "networks", NO_DEMO), {"node2"}), (silent, {"node2"})):
+        nodes = {"node2": changed} | (others if changed is silent and hosts else {})
+        assert {each.host for each in preflight.network.subnet_overlap(site(**nodes))} == set(hosts)
 
 
 class TestEndpointLeft:
