@@ -106,6 +106,7 @@ FAMILY = Family(
             "let it join again with a token (docker swarm join-token worker, on {manager}), then remove its old node: docker node"
             " rm --force {node}",
             explains=("probe-failed", "overlay-blocked", "names-unresolved", "network-detached"),
+            drifts=("swarm",),
         ),
         Cause(
             "service-tasks-missing",

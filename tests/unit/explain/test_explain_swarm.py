@@ -17,7 +17,7 @@ from provisioner.errors import Malformed
 from provisioner.explain import Seen, explain, well
 from provisioner.inventory import of_values
 from provisioner.inventory.importers.swarm import understood
-from provisioner.model import Problem, ProofResult, Severity, State
+from provisioner.model import Drift, Kind, Outcome, Problem, ProofResult, Severity, State
 from provisioner.observe import Observed, underlay
 from provisioner.observe.kernel import Kernel
 from provisioner.observe.underlay import Attempt, Underlay
@@ -38,8 +38,10 @@ def test_a_healthy_swarm_has_none():
 def test_a_node_that_left_explains_that_no_container_starts_there():
     probe = Problem("probe-failed", "node2", "network demo not found", network="demo")
     proof = ProofResult("overlay", "demo", State.FAILED, problems=(probe,))
-    (found,) = explain(seen(FOUND | {"node2": out("node2")}, proofs=(proof,)))
-    assert (found.id, found.hosts, [each.id for each in found.explained]) == ("node-left", ("node2",), ["probe-failed"])
+    drift = Outcome("node2", "swarm", State.DRIFTED, (Drift(Kind.SWARM, "the swarm"),))
+    (found,) = explain(seen(FOUND | {"node2": out("node2")}, proofs=(proof,), outcomes=(drift,)))
+    assert (found.id, found.hosts) == ("node-left", ("node2",))
+    assert [each.id for each in found.explained] == ["drift", "probe-failed"]
     assert f"docker node rm --force {IDS['node2']}" in causes.cure(found.problems[0])
 
 
