@@ -23,6 +23,7 @@ HOSTS = ("node1", "node2", "node3")
 # What a script changes: ports, files, chains, devices, and the namespaces of overlays.
 _THING = re.compile(r"\$DATA|\b(?:7946|2377|8300)\b|/(?:var/)?run/[\w/.-]*\w|\b(?:FORWARD|PREROUTING|tun-fault|eth0)\b")
 _ENGINE = frozenset({"engine-down", "engine-hangs"})
+_FAILING = frozenset({"overlay-blocked", "names-unresolved", "probe-failed"})  # of pairs in the proof of an overlay
 _SAME_HOST = 1 / 3  # share of the pairs on one host, among those that can be
 
 
@@ -87,6 +88,8 @@ def confused(kind: str, first: Fault, second: Fault) -> str:
         return "they have the same cause"
     if any(each.cause == "host-lost" for each in both) and any("fdb show" in each.make for each in both):
         return "the forwarding entry may be for a container of the host that can't be read"
+    if any("@th," in one.make and after(other) & _FAILING for one, other in (both, both[::-1])):
+        return "only transfers of the proof show lost large packets, and it ends early if it knows why other pairs fail"
     if kind == "swarm" and all(map(takes_manager, both)):
         return "a swarm of three managers has no leader without two of them"
     return ""
