@@ -65,7 +65,7 @@ def _proven(seen: Seen, network: str, ways: list[Way]) -> bool:
 def _absent(seen: Seen, way: Way) -> bool:
     """Return whether no namespace on the receiver's host has its address."""
     kernel = seen.observed.kernels.get(way.target)
-    spaces = kernel.spaces.values() if kernel and kernel.iproute else ()
+    spaces = kernel.spaces.values() if kernel and kernel.enters_all else ()
     return bool(spaces) and all(way.receiver.address != address for space in spaces for address, _ in space.inner)
 
 

@@ -75,6 +75,19 @@ def test_a_container_that_has_lost_its_address_ignores_nobody(site):
     assert causes.cure(found.problems[0]).startswith("restart web-node2")
 
 
+def test_a_container_whose_namespace_was_not_read_may_ignore_others(site):
+    seen = seen_with(site, node1={"node2": "none"}, node3={"node2": "none"})
+    space = next(name for name, of in seen.observed.kernels["node2"].spaces.items() if not of.network)
+    whole = {name: text for name, text in seen.observed.kernels["node2"].raw.items() if name != "echo:10.99.0.3"}
+    raw = {name: text for name, text in whole.items() if not name.startswith(f"space:{space}:")}
+    for missing in (whole, raw | {"failed": f"space:{space}:links nsenter: no\n"}):
+        seen = replace(
+            seen,
+            observed=replace(seen.observed, kernels={**seen.observed.kernels, "node2": kernel.Kernel(missing)}),
+        )
+        assert not explain(seen)
+
+
 def test_each_container_asks_those_on_other_hosts(site):
     assert kernel.echoes(seen_with(site).site)["node1"] == ["10.99.0.2 10.99.0.3 10.99.0.4"]
     assert kernel.echoes(healthy(site).site) == {}
