@@ -523,9 +523,10 @@ class Endpoint:
 def endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
     """Return network -> address -> containers with it, from the interfaces in the containers' namespaces."""
     found: dict[str, dict[str, list[Endpoint]]] = defaultdict(lambda: defaultdict(list))
+    listed = of_kernels(seen)
     for host, kernel in seen.observed.kernels.items():
         names = names_of(seen, host)
-        subnets = {name: list(_subnets(entry)) for name, entry in overlays(seen, host).items()}
+        subnets = {name: list(_subnets(entry)) for name, entry in listed[host].items()}
         for space in kernel.spaces.values():
             if space.network:
                 continue
@@ -551,11 +552,12 @@ def names_of(seen: Seen, host: str) -> dict[tuple[str, str], str]:
 
 def addresses(seen: Seen) -> Iterator[Problem]:
     """Find containers with the same address, or with the gateway's address."""
+    listed = of_kernels(seen)
     for network, by_address in endpoints(seen).items():
         gateways = {
             address
             for name, kernel in seen.observed.kernels.items()
-            if (space := kernel.space_of(str((overlays(seen, name).get(network) or {}).get("Id", ""))))
+            if (space := kernel.space_of(str((listed[name].get(network) or {}).get("Id", ""))))
             for address, _ in space.inner
         }
         for address, holders in by_address.items():

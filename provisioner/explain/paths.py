@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from provisioner.explain import reach
+from provisioner.explain import kernels, reach
 from provisioner.explain.base import few
 from provisioner.model import PathSeen, PortSeen, Problem
 from provisioner.observe import underlay
@@ -441,11 +441,18 @@ def _data_passes(seen: Seen, path: Path) -> bool:
 
 
 def _mtus(seen: Seen) -> dict[str, int]:
-    """Network -> MTU of its containers, from a proof or the inventory."""
+    """Network -> MTU of its containers, from a proof, the inventory, or the network's VXLAN devices."""
     found = {result.network: result.mtu for result in seen.proofs if result.mtu and result.proof == "overlay"}
-    for name, network in seen.site.inventory.networks.items():
+    networks = seen.site.inventory.networks
+    for name, network in networks.items():
         if network.is_global and name not in found and (mtu := getattr(network, "mtu", None)):
             found[name] = int(mtu) - network.headers
+    for host, listed in kernels.of_kernels(seen).items():
+        for name, entry in listed.items():
+            space = seen.observed.kernels[host].space_of(str(entry.get("Id", "")))
+            for link in space.vxlans if space and name in networks else ():
+                if isinstance(mtu := link.get("mtu"), int):
+                    found.setdefault(name, mtu)
     return found
 
 

@@ -79,6 +79,20 @@ def test_a_route_covers_a_network_that_the_hosts_engine_does_not_list(site):
     assert ("route-shadow", ("node2",)) in [(each.id, each.hosts) for each in explain(silent)]
 
 
+@pytest.mark.parametrize(
+    ("name", "host"), [("fdb-stale", "node1"), ("duplicate-ip", "node1"), ("gateway-given", "node2")]
+)
+def test_containers_of_a_host_whose_engine_lists_no_networks_are_known(site, name, host):
+    seen = SCENES[name][0](healthy(site))
+    silent = replace(seen, site=seen.site.known(host, with_http(facts(host), "networks", "000 timeout")))
+    assert name in [each.id for each in explain(silent)]
+
+
+def test_the_size_of_packets_is_known_without_a_proof(site):
+    seen = replace(SCENES["mtu"][0](healthy(site)), proofs=())
+    assert [(each.id, each.hosts) for each in explain(seen)] == [("mtu", ("node2",))]
+
+
 def test_the_file_of_the_rules_differs_if_the_rules_do(site):
     drifts = (Drift(Kind.RULES, "nftables"), Drift(Kind.FILE, "/etc/provisioner/firewall.sh"))
     outcomes = (Outcome("node2", "firewall", State.DRIFTED, drifts),)
