@@ -9,7 +9,7 @@
 # Reads:  run TOKEN SOURCE    16 hexadecimal digits that mark our datagrams; the source port of our TCP connections
 #         me NUMBER ADDRESS DATA-PORT
 #         sizes BYTES,...    of the packets with DF set that find out which size passes
-#         peer NUMBER ADDRESS UDP-PORT,... TCP-PORT,...    "-": no port
+#         peer NUMBER ADDRESS UDP-PORT:COUNT,... TCP-PORT,...    the datagrams to each port; "-": no port. Both ends have the same counts
 #         prepare    after all of these
 #         go SECONDS NUMBER ...    the longest time for connections; the numbers of the peers that also send
 #         stop    after all hosts have ended. The program also ends when its input ends.
@@ -19,6 +19,7 @@
 #         left PEER PORT COUNT SOURCE,...       datagrams that left this host, and their source addresses
 #         came PEER PORT COUNT SOURCE,...       datagrams that arrived from this peer, and their source addresses
 #         took PEER PORT COUNT                  those of them that passed this host's rules
+#         missed COUNT                          datagrams that arrived faster than this program read them
 #         size PEER BYTES                       the largest packet with DF set that arrived from this peer
 #         mtu PEER BYTES                        the MTU of the path to this peer, as this host's kernel knows it
 #         tcp PEER PORT open|refused|silent|error SECONDS SYN-LEFT ANSWER-CAME REASON...
@@ -32,8 +33,9 @@ use warnings;
 use Errno qw(EINPROGRESS);
 use Socket;
 
-my ($SMALL, $EVERY, $FEW) = (20, 0.025, 3);  # datagrams to the data port, seconds between; datagrams to other ports
-my $SETTLE = 0.3;  # seconds to wait for packets that are still on their way when all hosts have ended
+my ($ROUNDS, $AT_ONCE, $EVERY) = (40, 2, 0.02);  # each path gets all sizes in so many rounds; rounds without a pause, seconds of a pause
+my $LONGEST = 3;  # seconds after which no more than these rounds are sent
+my ($SETTLE, $LATEST) = (0.3, 3);  # when all hosts have ended: seconds without a datagram after which none is expected; the most seconds
 my $MOST = 10;  # seconds to wait until all hosts have ended
 my $VNI = 0xfffffe;
 $SIG{$_} = sub { exit 0 } for qw(TERM INT HUP PIPE ALRM);
@@ -109,7 +111,8 @@ while (<STDIN>) {
     elsif ($word eq "peer") {
         my ($number, $address, $udp, $tcp) = @rest;
         push @order, $number;
-        $peers{$number} = {address => $address, udp => [grep { $_ ne "-" } split /,/, $udp], tcp => [grep { $_ ne "-" } split /,/, $tcp]};
+        my %counts = map { split /:/ } grep { $_ ne "-" } split /,/, $udp;
+        $peers{$number} = {address => $address, counts => \%counts, udp => [sort keys %counts], tcp => [grep { $_ ne "-" } split /,/, $tcp]};
         $number{$address} = $number;
     }
     last if $word eq "prepare";
@@ -137,14 +140,16 @@ while (<STDIN>) {
 }
 exit unless defined $seconds;
 
-my (%sent, %refused, %left, %from, %came, %origin, %took, %size, %tcp, %syn, %mac, %seen);
+my (%sent, %tried, %refused, %left, %from, %came, %origin, %took, %size, %tcp, %syn, %mac, %seen);
 my ($interface, $hardware);
 my $began = now();
+my $last = 0;  # when the last datagram of a peer arrived
 
 sub datagram { # PEER PORT KIND SIZE
     my ($peer, $port, $kind, $size) = @_;
     my $lead = $port == $data ? pack "N N", 0x0800_0000, $VNI << 8 : pack "C2 x6", 7, 0;
     my $number = $sent{$peer}{$port} || 0;
+    $tried{$peer}{$port}++ unless $size;
     my $body = $lead . pack("H16", $token) . pack "n n n a", $me, $peer, $number, $kind;
     # drops.pl recognises small datagrams by their length, which tells their receiver.
     $body .= "\0" x ($size ? $size - 28 - length $body : $peer % 100);
@@ -171,6 +176,7 @@ sub of_wire { # a packet that leaves or arrives
             $from{$receiver}{$dport}{$source_address} = 1;
             ($interface, $hardware) = ($index, substr $link, 12, 6) unless defined $interface;
         } elsif ($type != 4 && $receiver == $me && $sender != $me) {
+            $last = now();
             $came{$sender}{$dport}{$count} = 1 if $kind eq "s";
             $origin{$sender}{$dport}{$source_address} = 1;
             my $size = unpack "n", substr $packet, 2, 2;
@@ -266,32 +272,36 @@ sub complete { # whether every expected packet has arrived
     for my $peer (keys %sender) {
         next unless $peers{$peer};
         for my $port (@{$peers{$peer}{udp}}) {
-            return if ($port == $data ? $SMALL : $FEW) > keys %{$took{$peer}{$port} || {}};
+            return if $peers{$peer}{counts}{$port} > keys %{$took{$peer}{$port} || {}};
         }
     }
     return 1;
 }
 
 connect_all();
-for my $round (1 .. $SMALL) {
+my ($most) = sort { $b <=> $a } $ROUNDS, map { values %{$_->{counts}} } values %peers;
+my $sending = now();
+for my $round (1 .. $most) {
+    last if $round > $ROUNDS && now() > $sending + $LONGEST;
     for my $peer (@order) {
         for my $port (@{$peers{$peer}{udp}}) {
-            next if $port != $data && $round > $FEW;
+            next if $round > $peers{$peer}{counts}{$port};
             datagram($peer, $port, "s", 0);
             next if $port != $data;
             for my $at (0 .. $#sizes) { # each size twice
-                my $first = 1 + int($at * ($SMALL - 1) / @sizes);
+                my $first = 1 + int($at * ($ROUNDS - 1) / @sizes);
                 datagram($peer, $port, "m", $sizes[$at]) if $round == $first || $round == $first + 1;
             }
         }
     }
-    listen_until(now() + $EVERY);
+    listen_until(now() + $EVERY) unless $round % $AT_ONCE;
     if ($round == 2 && defined $interface) { ask_who($_) for $own, map { $peers{$_}{address} } @order }
 }
 listen_until(now() + 0.05) while %trying && now() < $began + $seconds;
 print "ended\n";
 listen_until(now() + $MOST, 1);
-listen_until(now() + $SETTLE) unless complete();
+my $stopped = $last = now();
+listen_until(now() + 0.05) until complete() || now() > $last + $SETTLE || now() > $stopped + $LATEST;
 
 sub known_mtu { # what routers reported, or the MTU of the interface
     my ($peer) = @_;
@@ -310,7 +320,7 @@ sub sum { scalar keys %{$_[0] || {}} }
 sub words { join ",", sort keys %{$_[0] || {}} }
 for my $peer (@order) {
     for my $port (@{$peers{$peer}{udp}}) {
-        my $tried = $port == $data ? $SMALL : $FEW;
+        my $tried = $tried{$peer}{$port} || 0;
         print join(" ", "sent", $peer, $port, $tried, $refused{$peer}{$port} // ()), "\n";
         print join(" ", "left", $peer, $port, sum($left{$peer}{$port}), words($from{$peer}{$port})), "\n";
         print join(" ", "came", $peer, $port, sum($came{$peer}{$port}), words($origin{$peer}{$port})), "\n";
@@ -330,6 +340,8 @@ for my $peer (@order) {
     }
 }
 print join(" ", "mac", $_, sort keys %{$mac{$_}}), "\n" for sort keys %mac;
+my $memory = getsockopt $udp_taken, 1, 55;  # SO_MEMINFO, since Linux 4.12; its last number: what did not fit into the buffer
+print "missed ", (unpack "L9", $memory)[8], "\n" if defined $memory && length $memory >= 36;
 for my $key (sort keys %$after) {
     my $rose = $after->{$key} - ($before->{$key} // $after->{$key});
     tell_rule($key, $rose) if $rose > 0;

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["NOTHING", "Seen", "explain", "explained", "firm", "observed", "problems", "summaries", "suspected", "well"]
 
 NOTHING = Observed()
+_Spot = tuple[str, ...]
 _LAST = {"drift": 1, **dict.fromkeys(SYMPTOMS, 2), "unexplained": 3}  # sorted after known causes: `up` repairs drift
 _UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
 _OF_HOSTS: tuple[Detector, ...] = tuple(
@@ -51,6 +52,7 @@ _OF_THE_SWARM = "swarm-leaderless"  # the host that reports it is one of many
 # Proofs report this problem wherever it exists. So its consequences are explained by it, and not by its causes.
 _SEEN = "overlay-blocked"
 _LOCATED = "lost-in-overlay"
+_LOSSES = frozenset({"packet-loss", "vxlan-blocked", "gossip-blocked", "gossip-udp"})
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 
 
@@ -67,9 +69,9 @@ def observed(seen: Seen) -> list[Problem]:
     found = [problem for detect in OBSERVING for problem in _detected(detect, seen)]
     if seen.earlier is None:
         return found
-    before = replace(seen, observed=seen.earlier, earlier=None)
-    known = {_thing(problem) for problem in observed(before)}
-    return [problem for problem in found if _thing(problem) in known]
+    before = observed(replace(seen, observed=seen.earlier, earlier=None))
+    places, ends = (frozenset[_Spot]().union(*map(of, before)) for of in (_places, _ends))
+    return [problem for problem in found if _places(problem) & (places | ends) or _ends(problem) & places]
 
 
 def suspected(seen: Seen) -> frozenset[str]:
@@ -91,9 +93,25 @@ def _place(problem: Problem) -> tuple[str, ...]:
     return problem.id, problem.host, problem.target, problem.network
 
 
-def _thing(problem: Problem) -> tuple[str, ...]:
-    """Return the place, with the namespaces and the device: others with the same problem do not have the same problem."""
-    return *_place(problem), *(str(problem.values.get(name, "")) for name in ("space", "device", "holder"))
+def _places(problem: Problem) -> set[_Spot]:
+    """Return where the problem is: on a host or path, and on the host that drops the packets, on whichever paths it does."""
+    at = str(problem.values.get("at", ""))
+    return {_spot(problem, problem.host, problem.target), *([_spot(problem, at)] if at else ())}
+
+
+def _ends(problem: Problem) -> set[_Spot]:
+    """Return the ends of the problem's path. An observation of more paths, or of fewer, may name one of them alone."""
+    return {_spot(problem, host) for host in (problem.host, problem.target)} if problem.target else set()
+
+
+def _spot(problem: Problem, host: str, target: str = "") -> _Spot:
+    """Return a place with the kind of the problem, and its network, namespaces and device: in others, it is another problem.
+
+    Whether all packets or some are lost depends on chance, and so does which ports lose some.
+    """
+    kind = "packet-loss" if problem.id in _LOSSES else problem.id
+    values = (str(problem.values.get(name, "")) for name in ("space", "device", "holder"))
+    return kind, host, target, problem.network, *values
 
 
 def _key(problem: Problem) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from math import ceil
 from typing import TYPE_CHECKING
 
 from provisioner.explain import kernels, reach
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from provisioner.system.firewall import Rule
 
 _GOSSIP = 7946
-_NOISE = 3  # fewer lost datagrams than this are ignored
-_MANY = 10  # with at least this many datagrams, partial loss is reported
+_NOISE, _LITTLE = 3, 2  # fewer lost datagrams than this are ignored, and less than so many percent
 _WHOLE = 90  # percent; from this loss on, a port counts as blocked
 _QUIET = frozenset(
     {"vxlan_rcv", "vxlan_err_lookup"}
@@ -86,18 +86,19 @@ class Lost:
         return f"{self.port}/{self.protocol}"
 
 
-def lost(path: Path) -> Iterator[Lost]:
-    """Return the losses on one path."""
+def lost(path: Path, *, anything: bool = False) -> Iterator[Lost]:
+    """Return the losses on one path. anything: also what may be chance: the observation is repeated."""
     for port, seen in path.udp.items():
-        if found := _datagrams(path, port, seen):
+        if found := _datagrams(path, port, seen, anything=anything):
             yield found
     for port, attempt in path.tcp.items():
         if found := _attempt(path, port, attempt):
             yield found
 
 
-def _datagrams(path: Path, port: int, seen: Datagrams) -> Lost | None:
-    if not seen.tried or seen.lost < (_NOISE if seen.tried >= _MANY else seen.tried):
+def _datagrams(path: Path, port: int, seen: Datagrams, *, anything: bool) -> Lost | None:
+    least = 1 if anything else min(max(_NOISE, ceil(seen.tried * _LITTLE / 100)), seen.tried)
+    if not seen.tried or seen.lost < least:
         return None
     share = round(100 * seen.lost / seen.tried)
     steps = (
@@ -159,7 +160,7 @@ def blocked(seen: Seen) -> Iterator[Problem]:
         way: replace(path, tcp={port: attempt for port, attempt in path.tcp.items() if port not in meshed})
         for way, path in seen.observed.underlay.paths.items()
     }
-    found = [each for path in paths.values() for each in lost(path)]
+    found = [each for path in paths.values() for each in lost(path, anything=seen.earlier is None)]
     whole: dict[tuple[str, str], list[Lost]] = defaultdict(list)
     partial: list[Lost] = []
     for each in found:
@@ -281,9 +282,9 @@ def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
     source, target = ways[0]
     reason = _reason(seen, at, found) if at else _Reason(f"between {source} and {target}", "between")
     values = {**_values(what, source, target, at), **reason.values}
-    shares = {each.share for each in found}
-    share = f"{max(shares)}% of " if max(shares) < 100 else ""  # noqa: PLR2004
-    evidence = f"{few([f'{a} > {b}' for a, b in ways])}: {share}{what} packets lost: {found[0].stage}"
+    worst = max(found, key=lambda each: each.share)
+    share = f"{worst.share}% of " if worst.share < 100 else ""  # noqa: PLR2004
+    evidence = f"{few([f'{a} > {b}' for a, b in ways])}: {share}{what} packets lost: {worst.stage}"
     evidence += reason.evidence + (_dropped(seen, at, ways) if at else _through(seen, source, target))
     host, end = (source, target) if len(ways) == 1 else (at, "")
     variant = "" if name == "packet-loss" and reason.variant not in _DELETES else reason.variant

@@ -11,6 +11,7 @@ import re
 import secrets
 import shlex
 import time
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from provisioner.system.strict import decimal, number
 from provisioner.transport.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.transport import Connection, Stream
@@ -36,6 +37,8 @@ _SOURCES = (20_000, 30_000)  # source ports of our TCP connections: below the ep
 _MOST_PUBLISHED = 10  # ports of services to test
 _LONGEST_RULE = 400  # characters
 _COUNTER = re.compile("[A-Za-z]{1,40}")  # a counter of the kernel, as /proc/net names it
+# Datagrams to the data port, and to each other UDP port: engines and stores log those that they can't decrypt.
+_FIRST, _CLOSER = (40, 3), (200, 40)
 # Sizes of packets in bytes that are tried on each path, besides those that the networks need.
 _SIZES = (
     576,
@@ -66,7 +69,8 @@ class Datagrams:
     """Numbers of datagrams to one port on one path, counted at each point.
 
     tried: passed to the sender's kernel. left: left the sender, after its rules. arrived: arrived at the receiver, before its rules.
-    passed: passed the receiver's rules. refused: why the sender's kernel refused some of them.
+    passed: passed the receiver's rules. refused: why the sender's kernel refused some of them. missed: datagrams from all paths that
+    arrived at the receiver, and that its program was too slow to count.
     sources: their source addresses when they arrived. sent_from: their source addresses when they left.
     """
 
@@ -77,10 +81,11 @@ class Datagrams:
     refused: str = ""
     sent_from: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
+    missed: int = 0
 
     @property
     def lost(self) -> int:
-        return self.tried - self.passed
+        return max(self.tried - self.passed - self.missed, 0)
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,7 @@ class Output:
     macs: dict[int, tuple[str, ...]] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
     drops: dict[str, int] = field(default_factory=dict)
+    missed: int = 0
     seconds: float | None = None
 
     def parse(self, line: str) -> None:
@@ -178,6 +184,8 @@ class Output:
                 self.rules.append(Rule(tool, table, number(packets), words, whole=words.encode() == raw))
             case ["dropped", counter, packets] if _COUNTER.fullmatch(counter):
                 self.drops[counter] = number(packets)
+            case ["missed", count]:
+                self.missed = number(count)
             case ["done", seconds]:
                 self.seconds = decimal(seconds)
             case _:
@@ -200,11 +208,19 @@ def program(at: int) -> str:
     return f"provisioner-{at}"[:15]
 
 
-def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None]) -> Underlay:
-    """Test all paths between the hosts with a known address. Hosts on which the program fails are in `silent`."""
+def observe(
+    site: Site,
+    connections: Mapping[str, Connection],
+    say: Callable[[str, str], None],
+    earlier: Underlay | None = None,
+) -> Underlay:
+    """Test all paths between the hosts with a known address. Hosts on which the program fails are in `silent`.
+
+    earlier: a previous observation. Where it lost some datagrams, more of them are sent now.
+    """
     names = [name for name in site.inventory.hosts if name in site.advertise]
     live = [name for name in site.live if name in site.advertise and name in connections]
-    test = _Test(site, names, live, connections, say)
+    test = _Test(site, names, live, connections, say, closer=lossy(earlier or Underlay()))
     silent: dict[str, str] = {}
 
     def well(answers: Mapping[str, object]) -> list[str]:
@@ -235,12 +251,14 @@ class _Test:
         live: Sequence[str],
         connections: Mapping[str, Connection],
         say: Callable[[str, str], None],
+        *,
+        closer: Mapping[int, Collection[str]],
     ) -> None:
         token = secrets.token_hex(8)
         source = _SOURCES[0] + secrets.randbelow(_SOURCES[1] - _SOURCES[0])
         self.ready: Sequence[str] = ()
         self._names = names
-        self._inputs = {name: _input(site, names, name, token, source) for name in live}
+        self._inputs = {name: _input(site, names, name, token, source, closer=closer) for name in live}
         self._connections = connections
         self._say = say
         self._streams: dict[str, Stream] = {}
@@ -309,8 +327,20 @@ def _exit_reason(stream: Stream) -> str:
     return f"the program that tests the paths ended: {lines[-1][:200] if lines else f'exit code {result.code}'}"
 
 
-def _input(site: Site, names: Sequence[str], me: str, token: str, source: int) -> str:
-    """Return the input of one host's program: its peers and their ports."""
+def lossy(seen: Underlay) -> dict[int, set[str]]:
+    """Return UDP port -> the ends of the paths that lost some of the datagrams to it: all of them only if they were few."""
+    found: dict[int, set[str]] = defaultdict(set)
+    for way, path in seen.paths.items():
+        for port, sent in path.udp.items():
+            if sent.lost and (sent.passed or sent.tried < _FIRST[0]):
+                found[port].update(way)
+    return found
+
+
+def _input(
+    site: Site, names: Sequence[str], me: str, token: str, source: int, *, closer: Mapping[int, Collection[str]]
+) -> str:
+    """Return the input of one host's program: its peers and their ports. closer: port -> hosts that get more datagrams."""
     lines = [
         f"run {token} {source}",
         f"me {names.index(me) + 1} {site.advertise[me]} {site.inventory.data_path_port}",
@@ -318,7 +348,10 @@ def _input(site: Site, names: Sequence[str], me: str, token: str, source: int) -
     ]
     for at, name in enumerate(names, start=1):
         if name != me:
-            udp, tcp = (",".join(map(str, ports)) or "-" for ports in (site.ports.udp, tried(site, name)))
+            counts = {port: _CLOSER if {me, name} & {*closer.get(port, ())} else _FIRST for port in site.ports.udp}
+            data = site.inventory.data_path_port
+            udp = ",".join(f"{port}:{count[port != data]}" for port, count in counts.items()) or "-"
+            tcp = ",".join(map(str, tried(site, name))) or "-"
             lines.append(f"peer {at} {site.advertise[name]} {udp} {tcp}")
     return "\n".join([*lines, "prepare"])
 
@@ -385,7 +418,9 @@ def _path(source: str, target: str, numbers: Mapping[str, int], outputs: Mapping
                 who.counts.get((place, at, port), (0, frozenset()))
                 for who, place, at in ((here, "left", peer), (there, "came", me), (there, "took", me))
             )
-            udp[port] = Datagrams(count, left[0], arrived[0], passed[0], refused, left[1], arrived[1])
+            came = max(arrived[0], passed[0])  # the program may have missed packets at one of the points
+            went = max(left[0], came)
+            udp[port] = Datagrams(count, went, came, passed[0], refused, left[1], arrived[1], there.missed)
     tcp = {}
     for (other, port), attempt in here.tcp.items():
         if other == peer:

@@ -46,7 +46,7 @@ def observe(run: Run) -> bool:
     run.earlier = None
     if again := chosen & explaining().suspected(seen(run)):
         time.sleep(_BETWEEN)
-        run.earlier, run.observed = first, first.repeated(_observed(run, again), again)
+        run.earlier, run.observed = first, first.repeated(_observed(run, again, first), again)
     for host, error in run.observed.silent.items():
         run.session.lose(host, error)
     run.drop_lost()
@@ -78,12 +78,11 @@ def _tables_unread(run: Run, found: Observed) -> list[Outcome]:
     return [Outcome(host, _TABLES, State.SKIPPED, reason=why) for host, why in whys.items() if why]
 
 
-def _observed(run: Run, chosen: Collection[str]) -> Observed:
+def _observed(run: Run, chosen: Collection[str], earlier: Observed | None = None) -> Observed:
     from provisioner import observe as observing
 
-    return observing.observe(
-        run.site, run.session.connections, partial(run.session.progress, "observe"), chosen, deep=run.deep
-    )
+    say = partial(run.session.progress, "observe")
+    return observing.observe(run.site, run.session.connections, say, chosen, deep=run.deep, earlier=earlier)
 
 
 def explaining() -> ModuleType:

@@ -29,7 +29,7 @@ def test_the_kernel_says_why_it_drops_packets(settled):
     (cause, *_) = run.report["causes"]
     assert (cause["id"], cause["hosts"]) == ("vxlan-blocked", ["node2"]), run.err
     assert (
-        "the kernel of node2 dropped packets of the test: NETFILTER_DROP in nft_do_chain (40)" in cause["evidence"][0]
+        "the kernel of node2 dropped packets of the test: NETFILTER_DROP in nft_do_chain (80)" in cause["evidence"][0]
     )
     usual = cluster.run("doctor", "--only", "underlay")
     assert "the kernel of" not in usual.report["causes"][0]["evidence"][0]

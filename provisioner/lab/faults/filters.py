@@ -86,6 +86,12 @@ FAULTS = (
         "the host drops half of the incoming overlay packets",
         "INPUT -p udp --dport $DATA -m statistic --mode random --probability 0.5 -j DROP",
     ),
+    rule_fault(
+        "packet-loss-some",
+        "packet-loss",
+        "the host drops a tenth of the incoming overlay packets",
+        "PREROUTING -t raw -p udp --dport $DATA -m statistic --mode random --probability 0.1 -j DROP",
+    ),
     # Offsets in bits from the outer UDP header: 39 bytes lead to the inner protocol, 32 to the inner length, 600 into the data.
     _table(
         "corrupt",

@@ -454,10 +454,6 @@ def test_a_host_that_dropped_out_is_named_with_the_id_of_its_error(site):
     assert causes.cure(found) == "look at it"
 
 
-def test_two_lost_datagrams_are_ignored(site):
-    assert not problems(with_ways(healthy(site), into("node2", udp={DATA: {"passed": 18}})))
-
-
 def test_waiting_ends_only_if_all_missing_pairs_are_explained(site):
     found = problems(blocked(healthy(site)))
     assert explained(found, {("node1", "node2"), ("node2", "node3")})
