@@ -225,6 +225,7 @@ class Problem:
     evidence: what was seen, one sentence without a full stop. values: the values in the cure's template.
     where: the part of the host or path at fault: a rule, an interface, a file; "" if nothing is known beyond the host.
     variant: which of the cause's cures applies; "" is the default. warns: only a warning, although the cause can stop a run.
+    after: what to do in place of its cure, if the cure of an earlier cause changes the same thing in another way.
     """
 
     id: str
@@ -236,6 +237,7 @@ class Problem:
     target: str = ""
     network: str = ""
     where: str = ""
+    after: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +288,7 @@ class Fix:
     """A cure that `doctor --fix` can run, or its result.
 
     cause: the cause's id. host: the host on which the commands run. commands: in shell; () if only `provisioner up` repairs it.
-    touches: what they change: of two fixes that change the same thing in different ways, only one is run. restarts: whether the
+    touches: what they change: of two fixes that change the same thing in different ways, only one is planned. restarts: whether the
     engine restarts. state: PENDING: not run yet. CONVERGED: they ran, and the cause is gone. FAILED: see `error`. SKIPPED: see `reason`.
     """
 

@@ -24,7 +24,7 @@ from provisioner.causes import (
     swarm,
     system,
 )
-from provisioner.causes.base import RESTART, Cause, Family, Kind
+from provisioner.causes.base import ENGINE, RESTART, Cause, Family, Kind
 from provisioner.errors import with_inventory
 from provisioner.model import Fix, Severity
 
@@ -47,6 +47,7 @@ __all__ = [
     "shell_commands",
     "template",
     "to_run",
+    "touches",
     "unexplained",
 ]
 
@@ -90,6 +91,8 @@ def severity(problem: Problem) -> Severity:
 
 def cure(problem: Problem) -> str:
     """Return what to do next about a problem. Its commands name the inventory if the problem has it in the value `inventory`."""
+    if problem.after:
+        return problem.after
     cause = of(problem)
     text = template(cause.variants[problem.variant] if problem.variant else cause.cure, problem.values)
     return with_inventory(text, str(problem.values.get("inventory", "")))
@@ -109,11 +112,22 @@ def place(problem: Problem) -> str:
 
 def shell_commands(problem: Problem) -> tuple[str, ...]:
     """Return the cure of a problem as shell commands; () if there are none. Values are quoted; a tuple becomes several words."""
-    values = {
+    texts = () if problem.after else of(problem).commands.get(problem.variant, ())
+    return tuple(template(text, _quoted(problem)) for text in texts)
+
+
+def touches(problem: Problem) -> str:
+    """Return what the cure of a problem changes on its host; "" if no other cure changes it."""
+    cause = of(problem)
+    default = ENGINE if RESTART in cause.commands.get(problem.variant, ()) else ""
+    return template(cause.touches.get(problem.variant, default), _quoted(problem))
+
+
+def _quoted(problem: Problem) -> dict[str, str]:
+    return {
         name: shlex.join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
         for name, value in problem.values.items()
     }
-    return tuple(template(text, values) for text in of(problem).commands.get(problem.variant, ()))
 
 
 def to_run(problem: Problem) -> tuple[str, ...]:
@@ -127,10 +141,9 @@ def to_run(problem: Problem) -> tuple[str, ...]:
 def fix(problem: Problem) -> Fix | None:
     """Return the cure of a problem as `doctor --fix` can run it; None if there is none, or if it can't be shown exactly as it is."""
     cause, run = of(problem), shell_commands(problem)
-    if problem.variant not in cause.fixes or not all(command.isprintable() for command in run):
+    if not run or problem.variant not in cause.fixes or not all(command.isprintable() for command in run):
         return None
-    touches = template(cause.touches.get(problem.variant, ""), problem.values)
-    return Fix(problem.id, place(problem), run, touches, RESTART in run)
+    return Fix(problem.id, place(problem), run, touches(problem), RESTART in run)
 
 
 def template(text: str, values: Mapping[str, object] = MappingProxyType({})) -> str:

@@ -1,6 +1,6 @@
 """The addresses that hosts advertise to each other, and subnets that overlap with a host's routes."""
 
-from provisioner.causes.base import Cause, Family
+from provisioner.causes.base import ADVERTISE, Cause, Family
 from provisioner.model import Severity
 
 FAMILY = Family(
@@ -14,6 +14,7 @@ FAMILY = Family(
             "Each engine advertises the address at which it receives packets. The inventory gives no address for this host"
             " that the host really has, and the host has no address on a network that all hosts share.",
             "give the host an address on the shared network, or set its `advertise` to an interface or address that it has",
+            touches={"": ADVERTISE},
         ),
         Cause(
             "wrong-interface",
@@ -24,6 +25,7 @@ FAMILY = Family(
             " a virtual machine's NAT interface.",
             "set `advertise` to one of these addresses, or to an interface",
             variants={"shared": "set `advertise` to the interface of the network that these hosts share"},
+            touches=dict.fromkeys(("", "shared"), ADVERTISE),
             explains=(
                 "engines-apart",
                 "overlay-blocked",
@@ -37,6 +39,7 @@ FAMILY = Family(
             " secondary address, and drop packets from any other (Linux, vxlan_snoop()). Gossip works, but no container can"
             " be reached.",
             "set `advertise` of this host to {primary}",
+            touches={"": ADVERTISE},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -45,6 +48,7 @@ FAMILY = Family(
             Severity.STOP,
             "An engine accepts a loopback address without a warning. No other host can reach it there.",
             "set `advertise` to the host's address on the shared network",
+            touches={"": ADVERTISE},
             explains=(
                 "engines-apart",
                 "overlay-blocked",
@@ -69,6 +73,7 @@ FAMILY = Family(
                 "ingress-route": "choose address pools that no host has a route to: set {setting}",
             },
             commands=dict.fromkeys(("network", "local"), ("docker network rm {network}",)),
+            touches=dict.fromkeys(("network", "local"), "network {network}"),
         ),
     ),
 )

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 
 ENGINE = "docker.service"
-RESTART = "systemctl restart docker"  # containers stop meanwhile
+START = "systemctl start docker"
+RESTART = "systemctl restart docker"  # starts it too; containers stop meanwhile
 RULES = (
     "rules",
     "/etc/provisioner/firewall.sh",
 )  # drifts: the host's filter, and the file with the rules for what is there
+# What several cures change, beside the engine; see `Cause.touches`.
+ADVERTISE, MEMBERSHIP, VERSION = "the advertised address", "the membership in a swarm", "the engine's version"
 
 
 class Kind(StrEnum):
@@ -41,8 +44,9 @@ class Cause:
     from no other cause. fixable: whether a step of `provisioner up` removes it.
     commands: the cure as shell commands by variant ("": the default); templates like `cure`, without comments. They run on the
     host in the value `host` of the problem. fixes: the variants whose commands `doctor --fix` may run: those that disturb nothing
-    beyond what is broken, except for restarts of an engine. touches: what the commands of a variant change, as a template; cures
-    that change the same thing by different commands contradict each other. Default: something of its own.
+    beyond what is broken, except for restarts of an engine. touches: what the cure of a variant changes on its host, as a template.
+    Cures that change the same thing in different ways contradict each other, and only the first one is shown. Default: the engine if
+    the commands restart it, else something of its own.
     """
 
     id: str

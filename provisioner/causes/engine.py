@@ -1,6 +1,6 @@
 """The Docker engine and its configuration."""
 
-from provisioner.causes.base import Cause, Family
+from provisioner.causes.base import VERSION, Cause, Family
 from provisioner.model import Severity
 
 FAMILY = Family(
@@ -30,6 +30,7 @@ FAMILY = Family(
             Severity.STOP,
             "Docker 23.0 removed external stores. A newer engine does not start with the configuration that a store needs.",
             "use an engine up to 20.10, such as Debian 11's docker.io; or put all hosts into a swarm: control_plane: swarm",
+            touches={"": VERSION},
         ),
         Cause(
             "driver-not-built",
@@ -38,6 +39,7 @@ FAMILY = Family(
             "Some distributions build the engine without the driver of one store; Debian 12's docker.io has none for Consul. A"
             " reload reports nothing, and the next start of the engine fails.",
             "use Debian 11's docker.io 20.10.5 or Docker's own 20.10",
+            touches={"": VERSION},
         ),
         Cause(
             "daemon-json-broken",

@@ -1,6 +1,6 @@
 """The state of the hosts' kernels: routes, forwarding entries, VXLAN devices, the engine's rules and bridges."""
 
-from provisioner.causes.base import ENGINE, RESTART, RULES, Cause, Family
+from provisioner.causes.base import ENGINE, RESTART, RULES, START, Cause, Family
 from provisioner.model import Severity
 
 _NEIGHBOURS = (
@@ -28,6 +28,7 @@ FAMILY = Family(
             "enable forwarding, and find what disables it: grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d",
             commands={"": ("sysctl -w net.ipv4.ip_forward=1",)},
             fixes=frozenset({""}),
+            touches={"": "net.ipv4.ip_forward"},
             explains=("forward-blocked", "resolver-silent", "published-unanswered"),
         ),
         Cause(
@@ -39,6 +40,7 @@ FAMILY = Family(
             "remove the route, or recreate the network with another subnet (change `subnet` in the inventory, then `provisioner"
             " up --recreate {network} INVENTORY`)",
             commands={"": ("ip route del {route} dev {device}",)},
+            touches={"": "route {route}"},
             explains=("overlay-blocked", "subnet-overlap"),
         ),
         Cause(
@@ -68,6 +70,7 @@ FAMILY = Family(
             "delete the rule, or limit it to the packets that it should drop",
             warns="it drops only what containers on overlays send to the outside",
             commands={"": ("{tool} -D {rule}",)},
+            touches={"": "rule {rule} of filter"},
             drifts=RULES,
             explains=("forward-blocked", "resolver-silent", "published-unanswered"),
         ),
@@ -88,6 +91,7 @@ FAMILY = Family(
             " FORWARD drops them. Engines 27 and later do not load the module, and set no rules for it.",
             "disable this, or unload the module, unless something else on the host needs it",
             commands={"": ("sysctl -w net.bridge.bridge-nf-call-iptables=0",)},
+            touches={"": "net.bridge.bridge-nf-call-iptables"},
             explains=("forward-blocked",),
         ),
         Cause(
@@ -107,7 +111,7 @@ FAMILY = Family(
             warns="only its MTU is too large",
             commands={"": (RESTART,), "down": ("ip link set docker_gwbridge up",)},
             fixes=frozenset({"", "down"}),
-            touches={"": ENGINE},
+            touches={"": ENGINE, "down": "link docker_gwbridge"},
             explains=("forward-blocked", "probe-failed", "resolver-silent", "published-unanswered"),
         ),
         Cause(
@@ -119,6 +123,7 @@ FAMILY = Family(
             "raise the limits on {host}",
             commands={"": (_NEIGHBOURS,)},
             fixes=frozenset({""}),
+            touches={"": "net.ipv4.neigh.default.gc_thresh3"},
             explains=("overlay-blocked", "packet-loss", "transfer-stalled", "connection-dropped"),
         ),
         Cause(
@@ -128,6 +133,7 @@ FAMILY = Family(
             "The host drops packets of new connections once net.netfilter.nf_conntrack_max entries are in use.",
             "find what opens so many connections, or raise the limit on {host}",
             commands={"": ("sysctl -w net.netfilter.nf_conntrack_max={twice}",)},
+            touches={"": "net.netfilter.nf_conntrack_max"},
             explains=("overlay-blocked", "packet-loss", "vxlan-blocked", "transfer-stalled", "connection-dropped"),
         ),
         Cause(
@@ -137,6 +143,7 @@ FAMILY = Family(
             "The VXLAN device of this network has another number (VNI) on this host. It exchanges no packets with the other hosts.",
             "recreate the network's namespace on {host}: stop its containers on the network, and restart the engine",
             commands={"": (RESTART,)},
+            touches={"": ENGINE},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -156,6 +163,7 @@ FAMILY = Family(
             },
             fixes=frozenset({""}),
             evident=frozenset({""}),
+            touches={"": "link {device}", "space": "link {device} in {space}"},
             explains=("probe-failed", "overlay-blocked"),
         ),
         Cause(
@@ -175,6 +183,7 @@ FAMILY = Family(
                 "down": ("nsenter --net=/var/run/docker/netns/{space} ip link set {device} up",),
             },
             fixes=frozenset({"down"}),
+            touches={"": ENGINE, "down": "link {device} in {space}"},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -197,6 +206,12 @@ FAMILY = Family(
                 "isolated": (f"{_INSIDE} bridge link set dev {{device}} isolated off",),
             },
             fixes=frozenset({"", "apart", "port", "isolated"}),
+            touches={
+                "": "link {device} in {space}",
+                "apart": "bridge of {device} in {space}",
+                "port": "state of {device} in {space}",
+                "isolated": "isolation of {device} in {space}",
+            },
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -238,6 +253,7 @@ FAMILY = Family(
                 "route": (f"{_INSIDE} ip route add {{subnet}} dev {{device}} src {{source}}",),
             },
             fixes=frozenset({"", "route"}),
+            touches={"": "address {address} in {space}", "route": "route {subnet} in {space}"},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -261,6 +277,7 @@ FAMILY = Family(
                 " net.ipv4.conf.all.rp_filter in their namespaces",
             },
             commands={"asked": (RESTART,)},
+            touches={"asked": ENGINE},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -275,6 +292,7 @@ FAMILY = Family(
                     "docker network connect {network} {name}",
                 )
             },
+            touches={"": "endpoint of {name} on {network}"},
             explains=("overlay-blocked", "name-stale"),
         ),
         Cause(
@@ -289,6 +307,7 @@ FAMILY = Family(
                     "docker network connect {network} {name}",
                 )
             },
+            touches={"": "endpoint of {name} on {network}"},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -298,6 +317,7 @@ FAMILY = Family(
             "The engine has a proxy in its environment, and the store's address is not exempt. Calls to the store fail or hang.",
             "add {address} to NO_PROXY in the engine's unit, and restart it",
             commands={"": (RESTART,)},
+            touches={"": ENGINE},
             explains=("store-down", "store-unreachable", "probe-failed"),
         ),
         Cause(
@@ -317,6 +337,7 @@ FAMILY = Family(
             " other hosts drop them (moby#43382). Not reproduced in the lab, whose kernel lacks IPsec.",
             "install the kernel's modules and load them, or use a newer engine; then restart the engine",
             commands={"": ("modprobe -a xt_u32 xt_bpf", RESTART)},
+            touches={"": ENGINE},
             explains=("packets-readable", "overlay-blocked"),
         ),
         Cause(
@@ -347,7 +368,7 @@ FAMILY = Family(
                 "hangs": "the engine runs but does not answer: check journalctl -u docker, the disk, and firewall rules that drop"
                 " loopback"
             },
-            commands={"": ("systemctl start docker",)},
+            commands={"": (START,)},
             fixes=frozenset({""}),
             touches={"": ENGINE},
             drifts=_OF_ENGINE,
@@ -364,6 +385,7 @@ FAMILY = Family(
             commands={"": (RESTART,), "frozen": _CONTINUE},
             fixes=frozenset({"frozen"}),
             evident=frozenset({"frozen"}),
+            touches={"": ENGINE, "frozen": "{unit}"},
             drifts=_OF_ENGINE,
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
@@ -378,6 +400,7 @@ FAMILY = Family(
             commands={"frozen": _CONTINUE},
             fixes=frozenset({"frozen"}),
             evident=frozenset({"frozen"}),
+            touches={"frozen": "{unit}"},
             drifts=("server", "store"),
             explains=("engine-hangs", "store-down", "store-no-leader", "probe-failed"),
         ),
@@ -394,6 +417,7 @@ FAMILY = Family(
                 "rule": ("{tool} -t filter -D {rule}",),
             },
             fixes=frozenset({"", "rule"}),
+            touches={"": "chain INPUT of {tool}", "rule": "rule {rule} of filter"},
             drifts=RULES,
             explains=(
                 "engine-hangs",

@@ -32,6 +32,13 @@ _COMMANDS = MappingProxyType(
         "likely": ("nft delete rule {family} {table} {chain} handle {handle}",),
     }
 )
+_TOUCHES = MappingProxyType(
+    {
+        "rule": "rule {rule} of {table}",
+        "nft-rule": "rule {handle} of {family} {table} {chain}",
+        "likely": "rule {handle} of {family} {table} {chain}",
+    }
+)
 _FIXES = frozenset({"rule", "nft-rule"})
 
 
@@ -47,6 +54,7 @@ def _blocked(name: str, title: str, why: str, explains: tuple[str, ...]) -> Caus
         drifts=RULES,
         commands=_COMMANDS,
         fixes=_FIXES,
+        touches=_TOUCHES,
     )
 
 
@@ -131,6 +139,7 @@ FAMILY = Family(
             "delete the entry, also from the network configuration; the kernel then asks for the address",
             commands={"": ("ip neigh del {address} dev {device}",)},
             fixes=frozenset({""}),
+            touches={"": "neighbour {address} on {device}"},
             explains=("underlay-blocked", *_BLOCKED, *_OVERLAY),
         ),
         Cause(
@@ -144,6 +153,7 @@ FAMILY = Family(
             variants={name: _VARIANTS[name] for name in sorted(_FIXES)}
             | {"shaped": "find out who limits the interface of {host}, and remove or raise the limit: {look}"},
             explains=(*_OVERLAY, *_UNSTABLE, "path-mtu", "probe-failed"),
+            touches={name: _TOUCHES[name] for name in sorted(_FIXES)},
             drifts=RULES,
             commands={name: _COMMANDS[name] for name in sorted(_FIXES)},
             fixes=_FIXES,
@@ -178,6 +188,7 @@ FAMILY = Family(
                 "nat": "remove the rule on {host} that translates {advertised}: iptables -t nat -S POSTROUTING; nft list ruleset",
             },
             commands={"route": ("ip route replace {to} dev {device} src {advertised}",)},
+            touches={"route": "route {to}"},
             explains=(*_OVERLAY, "underlay-blocked"),
         ),
         Cause(
@@ -223,6 +234,7 @@ FAMILY = Family(
                 " {wanted}; sysctl -a | grep proxy_arp",
             },
             commands={"held": ("ip address del {address} dev {device}",)},
+            touches={"held": "address {address} on {device}"},
             explains=(
                 "host-lost",
                 *_OVERLAY,

@@ -1,6 +1,6 @@
 """Swarm mode."""
 
-from provisioner.causes.base import ENGINE, RESTART, Cause, Family
+from provisioner.causes.base import ADVERTISE, ENGINE, MEMBERSHIP, RESTART, VERSION, Cause, Family
 from provisioner.model import Severity
 
 FAMILY = Family(
@@ -30,6 +30,7 @@ FAMILY = Family(
                 "same-label": "keep the swarm of {hosts}: move what you need into it; then run docker swarm leave --force on"
                 " each node of the other swarm, and run again",
             },
+            touches=dict.fromkeys(("", "unreached", "same-label"), MEMBERSHIP),
         ),
         Cause(
             "join-unanswered",
@@ -63,6 +64,7 @@ FAMILY = Family(
                 "no-leader": "docker swarm unlock, on this host, with the key; at the same time unlock enough managers for a"
                 " majority"
             },
+            touches=dict.fromkeys(("", "no-leader"), MEMBERSHIP),
             explains=("probe-failed",),
         ),
         Cause(
@@ -72,6 +74,7 @@ FAMILY = Family(
             "The engine belongs to a swarm and fails to take part in it. It starts no task, and its containers lose the swarm's"
             " networks.",
             "fix the error; or, if no container needs the swarm: docker swarm leave, on this host, and run again",
+            touches={"": MEMBERSHIP},
         ),
         Cause(
             "swarm-leaderless",
@@ -126,6 +129,7 @@ FAMILY = Family(
             "install the kernel's package with this module and load it, then restart the engine; or create the services with"
             " --endpoint-mode dnsrr, and publish their ports with mode=host",
             commands={"": ("modprobe ip_vs", RESTART)},
+            touches={"": ENGINE},
             explains=("published-unanswered",),
         ),
         Cause(
@@ -194,6 +198,7 @@ FAMILY = Family(
             "Engine 29.0.0 stops resolving names of containers on local networks once it is in a swarm (moby#51491). Not"
             " reproduced in the lab, which has no such engine.",
             "update the engine to 29.0.1 or later",
+            touches={"": VERSION},
             explains=("names-unresolved",),
         ),
         Cause(
@@ -203,6 +208,7 @@ FAMILY = Family(
             "Engines 29.0.0 to 29.2.0 number the keys of encrypted networks differently from all others (moby#51798). Names"
             " resolve, but no packet passes between these and other engines. Not reproduced in the lab, which has no such engine.",
             "update the engine to 29.2.1 or later; until then, use the same version on all hosts",
+            touches={"": VERSION},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -212,6 +218,7 @@ FAMILY = Family(
             "Engines before 23.0.7, and 24.0.0 to 24.0.2, encrypt only packets to port 4789 (moby#45635). With another data path"
             " port, packets leave in the clear, and the other hosts drop them. Not reproduced in the lab, whose kernel lacks IPsec.",
             "update the engine, or create the swarm again with data_path_port 4789",
+            touches={"": VERSION},
             explains=("overlay-blocked", "packets-readable"),
         ),
         Cause(
@@ -221,6 +228,7 @@ FAMILY = Family(
             "Engines before 25.0 send VXLAN over IPv4 only. In a swarm with IPv6 addresses, their endpoints can't be added, and no"
             " packet passes (moby#43643). Not reproduced in the lab, which has IPv4 only.",
             "update the engine to 25.0 or later, or create the swarm again with IPv4 addresses",
+            touches={"": VERSION},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -242,6 +250,7 @@ FAMILY = Family(
             "docker swarm leave --force, on this host, and run again; if it is the only manager, set its clock back first",
             variants={"soon": "check that it reaches a manager on 2377/tcp, and that the swarm has a leader"},
             warns="the certificate is still valid",
+            touches={"": MEMBERSHIP},
         ),
         Cause(
             "address-changed",
@@ -250,6 +259,7 @@ FAMILY = Family(
             "A node can't change the address that it advertises while it is in the swarm (moby#41043). The others send to the"
             " old address, and their packets are lost.",
             "set `advertise` of this host to {known}; or let it join the swarm again: {leave}, then run again",
+            touches={"": ADVERTISE},
         ),
         Cause(
             "swarm-fixed",

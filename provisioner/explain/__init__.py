@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import causes
 from provisioner.causes.proofs import SYMPTOMS
-from provisioner.explain import engines, hops, hosts, kernels, messages, names, paths, reach, tables, versions
+from provisioner.explain import engines, fixes, hops, hosts, kernels, messages, names, paths, reach, tables, versions
 from provisioner.explain.base import Seen
 from provisioner.explain.hops import firm
 from provisioner.explain.paths import summaries
@@ -119,7 +119,7 @@ def _key(problem: Problem) -> tuple[str, ...]:
 
 
 def explain(seen: Seen) -> tuple[Diagnosis, ...]:
-    """Return the causes, the most fundamental first.
+    """Return the causes, the most fundamental first. Cures that contradict each other are kept apart.
 
     Errors precede warnings, and known causes precede drift and what only proofs see. Causes that fewer of the other causes could
     explain precede others, then those that explain more failed pairs, those that explain something directly, and those that fewer
@@ -148,7 +148,7 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
             order.index(d.id),
         )
 
-    return tuple(sorted(diagnoses, key=key))
+    return fixes.apart(sorted(diagnoses, key=key))
 
 
 def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]]) -> bool:

@@ -80,7 +80,7 @@ def of_diagnosis(found: Diagnosis) -> dict[str, object]:
     cause = causes.CAUSES[found.id]
     warns = all(causes.severity(problem) is Severity.WARNING for problem in found.problems)
     path = found.path
-    fixable = cause.fixable or any(problem.variant in cause.fixes for problem in found.problems)
+    fixable = cause.fixable or any(problem.variant in cause.fixes and not problem.after for problem in found.problems)
     return {
         "id": found.id,
         "severity": "warning" if warns else "error",

@@ -231,6 +231,16 @@ def test_its_commands_are_whole_and_those_that_run_are_known(cause):
     assert cause.fixes <= cause.commands.keys()
 
 
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
+def test_it_says_what_its_commands_change(cause):
+    """By it, cures that contradict each other are found. It uses no other values than the cure."""
+    assert cause.touches.keys() <= templates(cause).keys()
+    for variant, text in cause.touches.items():
+        used = named(templates(cause)[variant]).union(*map(named, cause.commands.get(variant, ())))
+        assert text
+        assert named(text) <= used
+
+
 def test_what_a_cause_explains_is_known_and_leads_nowhere_back():
     def follow(name, seen):
         assert name in CAUSES

@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
 from scenes import DATA, DROPPED, GOSSIP, SCENES, blocked, failed, healthy, into, with_kernel, with_ways
 
 from provisioner import causes
+from provisioner.causes.base import RESTART, START
 from provisioner.explain import explain, problems
-from provisioner.explain.fixes import judged, left_to_up, obstacle, plan
+from provisioner.explain.fixes import apart, judged, left_to_up, obstacle, plan
 from provisioner.model import Diagnosis, Fix, Problem, State
+from provisioner.report.document import of_diagnosis
 from provisioner.system.firewall import Rule
 
 RULE = "-A INPUT -p udp -m udp --dport 4789 -j DROP"
+
+
+class Same(dict):
+    """Values of a problem: each name has the same value in all problems."""
+
+    def items(self):
+        names = ("device", "space", "mac", "unit", "tool", "rule", "table", "to", "route", "name", "network")
+        return dict.fromkeys(names, "x").items()
+
+
+def touching():
+    """Return, for each thing, one problem for each cure of the catalogue that changes it, if all are on one host."""
+    found = defaultdict(list)
+    for cause in causes.CAUSES.values():
+        for variant in {**cause.touches, **cause.commands}:
+            problem = Problem(cause.id, "node2", f"{cause.id} was seen", Same(), variant)
+            found[causes.touches(problem)].append(problem)
+    found.pop("", None)
+    return found
+
+
+PAIRS = [pair for alike in touching().values() for pair in itertools.permutations(alike, 2)]
+
+
+def does(problem):
+    found = {*(causes.shell_commands(problem) or [causes.cure(problem)])}
+    return found | {START} if RESTART in found else found
 
 
 def lossy(site, comment: str):
@@ -91,15 +122,62 @@ def test_a_rule_that_was_changed_meanwhile_is_left_alone(site):
     assert "has changed" in obstacle(the_fix(blocked(healthy(site))), now, ())
 
 
-def test_of_two_cures_that_contradict_each_other_one_is_run():
+@pytest.mark.parametrize(
+    ("one", "other"), PAIRS, ids=lambda problem: f"{problem.id}{problem.variant and '.'}{problem.variant}"
+)
+def test_of_cures_that_contradict_each_other_only_the_first_is_shown_and_run(one, other):
+    shown = apart([Diagnosis((one,)), Diagnosis((other,))])
+    assert [each.evidence for each in shown] == [(one.evidence,), (other.evidence,)]
+    agree = does(one) <= does(other) or does(other) <= does(one)
+    second = of_diagnosis(shown[1])
+    if agree:
+        assert shown == (Diagnosis((one,)), Diagnosis((other,)))
+        assert second == of_diagnosis(Diagnosis((other,)))
+    else:
+        (cure,) = second["cure"]
+        assert cure.startswith(f"run the cure of {one.id} on node2 first, then look again: ")
+        assert (second["commands"], second["advice"]) == ([], [cure])
+        assert not second["fixable"]
+    assert {fix.cause for fix in plan(shown)} <= ({one.id, other.id} if agree else {one.id})
+
+
+def test_cures_that_change_different_things_or_different_hosts_are_all_shown():
+    each = [found[0] for found in touching().values()]
+    each += [replace(problem, host="node1") for problem in itertools.chain(*touching().values())][:1]
+    shown = apart([Diagnosis((problem,)) for problem in each])
+    assert [problem.after for found in shown for problem in found.problems] == [""] * len(each)
+
+
+def test_contradictions_are_found_within_one_cause_too():
     stale = Problem(
         "fdb-stale", "node2", "wrong", {"host": "node2", "space": "1-a", "mac": "m", "device": "v", "right": "A"}
     )
     other = replace(stale, values={**stale.values, "right": "B"})
-    first, second = plan([Diagnosis((stale,)), Diagnosis((other,))])
-    assert obstacle(second, [stale, other], ()) == ""
-    assert "run doctor again" in obstacle(second, [stale, other], [replace(first, state=State.CONVERGED)])
-    assert obstacle(second, [stale, other], [replace(first, state=State.SKIPPED)]) == ""
+    (found,) = apart([Diagnosis((stale, other))])
+    (fix,) = plan([found])
+    assert "dst A " in fix.commands[0]
+    assert causes.cure(found.problems[1]).startswith("run the cure of fdb-stale on node2 first")
+
+
+def test_a_cause_that_has_to_wait_for_another_one_is_not_taken_for_cured():
+    down = Problem("link-down", "node2", "down", {"host": "node2", "space": "1-a", "device": "v"})
+    orphan = Problem("vxlan-exists", "node2", "left", down.values, "space")
+    (fix,) = plan([Diagnosis((down,))])
+    ran = replace(fix, state=State.CONVERGED)
+    assert judged(ran, apart([Diagnosis((orphan,)), Diagnosis((down,))])).state is State.FAILED
+
+
+def test_the_causes_of_a_run_have_no_cures_that_contradict_each_other(site):
+    changed = Problem("address-changed", "node2", "it is known by 10.0.0.9", {"known": "10.0.0.9", "leave": "leave"})
+    secondary = Problem("secondary-advertise", "node2", "it is secondary", {"primary": "10.0.0.2"})
+    elsewhere = replace(secondary, host="node1", values={"primary": "10.0.0.1"})
+    seen = replace(healthy(site), findings=(changed, secondary, elsewhere))
+    cures = [(each.id, text) for each in explain(seen) for text in of_diagnosis(each)["cure"]]
+    shown = [text for name, text in cures if name == "secondary-advertise"]
+    assert sorted(shown) == sorted(map(causes.cure, (secondary, elsewhere)))
+    (waits,) = (text for name, text in cures if name == "address-changed")
+    assert waits.startswith("run the cure of secondary-advertise on node2 first, then look again")
+    assert "10.0.0.9" not in waits
 
 
 def test_after_a_failed_restart_no_other_engine_is_restarted(site):
