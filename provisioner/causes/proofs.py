@@ -58,10 +58,13 @@ FAMILY = Family(
         ),
         Cause(
             "name-stale",
-            "a name resolves to an address that no container has",
+            "a name resolves to a wrong address",
             Severity.ERROR,
-            "The engine's DNS server answers with the address of a container that is gone. Its endpoint was never removed.",
-            "look for endpoints of deleted containers: docker network inspect {network}",
+            "The engine's DNS server answers with the address of a container that is gone or has another one now. The old endpoint"
+            " was never removed, or the engine missed the change.",
+            "if the container runs, docker restart announces its address again; if the wrong address stays, look for the endpoint of a"
+            " deleted container: docker network inspect {network}; in a swarm, `provisioner doctor --deep INVENTORY` names the engine"
+            " that announces it; if none does, restart the engine whose DNS server answers it",
         ),
         Cause(
             "path-mtu",

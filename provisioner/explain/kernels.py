@@ -119,6 +119,11 @@ def _subnets(network: Mapping[str, Any]) -> Iterator[IPv4Network]:
             yield IPv4Network(subnet, strict=False)
 
 
+def within(network: Mapping[str, Any], address: str) -> bool:
+    """Return whether a network can have this IPv4 address. network: its entry of the API's network list."""
+    return any(IPv4Address(address) in subnet for subnet in _subnets(network))
+
+
 # -- the engine's rules and bridges -------------------------------------------------------------------------------------
 
 

@@ -309,22 +309,26 @@ class Kernel:
         return {unit: number(pid) for unit, pid in lines if unit in UNITS}
 
     @cached_property
-    def unknown_names(self) -> dict[str, list[str]]:
-        """Address of a container -> the containers of which its DNS server knows no name, if it was asked."""
-        sections = {
-            key.removeprefix("names:"): text.split("\n") for key, text in self.raw.items() if key.startswith("names:")
-        }
-        return {
-            address: [*filter(None, lines[1:])] for address, lines in sections.items() if lines[0].startswith("asked ")
-        }
+    def resolved(self) -> dict[str, dict[str, tuple[frozenset[str], ...]]]:
+        """Address of a container -> what its DNS server said, if it was asked: name -> the addresses in each answer.
+
+        A container is asked for by two names, see `questions`. If there is no answer, none of them is known.
+        """
+        found = {}
+        for key, text in self.raw.items():
+            asked, *lines = text.split("\n")
+            if key.startswith("names:") and asked.startswith("asked "):
+                said = (line.split() for line in lines if line)
+                found[key.removeprefix("names:")] = {name: tuple(map(_addresses, answers)) for name, *answers in said}
+        return found
 
     @cached_property
     def mute(self) -> frozenset[str]:
         """Addresses of containers whose DNS server knows none of the names, not even their own: it does not answer."""
         return frozenset(
             address
-            for address, missing in self.unknown_names.items()
-            if missing and self.raw[f"names:{address}"].startswith(f"asked {len(missing)}\n")
+            for address, said in self.resolved.items()
+            if said and not any(said.values()) and self.raw[f"names:{address}"].startswith(f"asked {len(said)}\n")
         )
 
     @cached_property
@@ -418,6 +422,14 @@ class Kernel:
             if route.get("type") in {"local", "broadcast", "multicast"} or route.get("dst") in {None, "default"}:
                 continue
             yield IPv4Network(str(route["dst"]), strict=False), str(route.get("dev", ""))
+
+
+def _addresses(text: str) -> frozenset[str]:
+    """Parse one answer of a DNS server, as names.pl writes it. Raises Malformed."""
+    try:
+        return frozenset(str(IPv4Address(each_)) for each_ in text.split(",")) if text != "-" else frozenset()
+    except ValueError as error:
+        raise malformed("an answer of a DNS server", str(error), text) from error
 
 
 def kind_of(link: Mapping[str, Any]) -> str:
@@ -551,6 +563,7 @@ def _parse_all(found: Kernel) -> None:
         "stopped",
         "tables",
         "unanswered",
+        "resolved",
         "ages",
         "failed",
     ):

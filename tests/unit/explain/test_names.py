@@ -1,11 +1,16 @@
-"""Names of running containers that others do not resolve."""
+"""Names of running containers that others do not resolve, or with a wrong address."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from scenes import HOSTS, NETWORK, healthy, running, with_containers, with_kernel
 
 from provisioner import causes
+from provisioner.errors import Malformed
 from provisioner.explain import problems
+from provisioner.model import Problem
 from provisioner.observe import kernel
 from provisioner.observe.kernel import Kernel
 
@@ -64,5 +69,102 @@ def test_what_no_question_can_hold_is_not_asked(site):
 
 
 def test_an_answer_that_is_cut_off_counts_for_nothing():
-    assert Kernel({"names:10.99.0.11": "asked 2\nweb3\n\n"}).unknown_names == {"10.99.0.11": ["web3"]}
-    assert Kernel({"names:10.99.0.11": "perl: bad"}).unknown_names == {}
+    assert Kernel({"names:10.99.0.11": "asked 2\nweb3\n\n"}).resolved == {"10.99.0.11": {"web3": ()}}
+    assert Kernel({"names:10.99.0.11": "perl: bad"}).resolved == {}
+
+
+REAL = {"web1": "10.99.0.2", "web2": "10.99.0.3", "web3": "10.99.0.4"}  # those of the captured namespaces
+
+
+def answering(site, *lines, **also):
+    """Containers that the namespaces have; lines: what the DNS server of the first one says. also: name -> another network's address."""
+    seen = healthy(site)
+    for at, (name, address) in zip(HOSTS, REAL.items(), strict=True):
+        networks = {"demo": {"NetworkID": NETWORK, "IPAddress": address}}
+        networks |= {"other": {"IPAddress": also[name]}} if name in also else {}
+        seen = with_containers(seen, at, running(name, NetworkSettings={"Networks": networks}))
+    text = "\n".join(("asked 3", f"web1 {REAL['web1']}", *lines))
+    return with_kernel(seen, "node1", f"names:{REAL['web1']}", lambda _: text)
+
+
+def test_a_name_with_an_old_address_is_named_with_its_place(site):
+    (found,) = problems(answering(site, "web2 10.99.0.3 10.99.0.3", "web3 10.99.0.77"))
+    assert (found.id, found.host, found.target, found.network) == ("name-stale", "node1", "node3", "demo")
+    assert found.where == "DNS of web1"
+    assert "web3 (10.99.0.4) to 10.99.0.77" in found.evidence
+    assert "docker restart" in causes.cure(found)
+
+
+def test_an_old_address_beside_the_right_one_is_found(site):
+    (found,) = problems(answering(site, "web3 10.99.0.77,10.99.0.4 10.99.0.4"))
+    assert (found.id, found.target) == ("name-stale", "node3")
+    assert "10.99.0.4) to 10.99.0.77" in found.evidence
+
+
+def test_the_address_of_another_container_is_wrong_if_both_names_have_it(site):
+    (found,) = problems(answering(site, "web3 10.99.0.3 10.99.0.3"))
+    assert (found.id, found.target) == ("name-stale", "node3")
+
+
+def test_names_of_both_kinds_have_their_own_places(site):
+    found = problems(answering(site, "web2", "web3 10.99.0.77"))
+    assert [(each.id, each.target) for each in found] == [("names-unresolved", "node2"), ("name-stale", "node3")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "web3 10.99.0.4 10.99.0.4",
+        "web3 -",  # no address in the answer
+        "web3 192.0.2.7",  # another DNS server knows the name
+        "web3 10.99.0.3,10.99.0.4 10.99.0.4",  # web2 has it as an alias
+        "web3 10.99.0.3 10.99.0.4",  # a link of web1 leads to web2
+        "gone 10.99.0.77",  # was removed after the question
+    ],
+)
+def test_healthy_answers(site, line):
+    assert not problems(answering(site, "web2 10.99.0.3", line))
+
+
+def test_a_container_on_two_networks_may_be_known_by_either_address(site):
+    assert not problems(answering(site, "web3 10.99.0.44 10.99.0.44", web3="10.99.0.44"))
+
+
+def test_a_container_that_has_restarted_since_is_not_judged(site):
+    """The engine's list is older than the namespaces."""
+    seen = answering(site, "web3 10.99.0.4")
+    for old in ("10.99.0.5", "10.99.0.4"):
+        networks = {"demo": {"NetworkID": NETWORK, "IPAddress": old}}
+        moved = with_containers(seen, "node3", running("web3", NetworkSettings={"Networks": networks}))
+        assert not problems(moved)
+
+
+def test_a_virtual_address_of_a_service_is_not_wrong(site):
+    seen = answering(site, "web3 10.99.0.9,10.99.0.4")
+    assert [found.id for found in problems(seen)] == ["name-stale"]
+    space = next(name for name, each in seen.observed.kernels["node2"].spaces.items() if not each.network)
+    virtual = {"ifname": "lo", "addr_info": [{"family": "inet", "local": "10.99.0.9", "prefixlen": 32}]}
+    assert not problems(with_kernel(seen, "node2", f"space:{space}:addresses", lambda found: [*found, virtual]))
+
+
+def test_an_unknown_container_of_a_node_that_was_not_read_may_have_the_name_as_an_alias(site):
+    seen = answering(site, "web3 10.99.0.77,10.99.0.4")
+    unread = Problem("nodes-unexamined", "", "others")
+    assert [found.id for found in problems(replace(seen, findings=(unread,)))] == ["nodes-unexamined"]
+    wrong = answering(site, "web3 10.99.0.77")  # its own address is missing in any case
+    assert "name-stale" in {found.id for found in problems(replace(wrong, findings=(unread,)))}
+
+
+def test_only_what_two_observations_say_is_reported(site):
+    wrong, well = answering(site, "web3 10.99.0.77"), answering(site, "web3 10.99.0.4")
+    other = answering(site, "web3 10.99.0.78")
+    assert [found.id for found in problems(replace(wrong, earlier=wrong.observed))] == ["name-stale"]
+    for earlier in (well, other):
+        assert not problems(replace(wrong, earlier=earlier.observed))
+    assert not problems(replace(well, earlier=wrong.observed))
+
+
+@pytest.mark.parametrize("answer", ["10.99.0.4,x", "::1", "10.99.0.400", ","])
+def test_a_malformed_answer_is_an_error_of_its_host(answer):
+    with pytest.raises(Malformed, match="an answer of a DNS server"):
+        Kernel({"names:10.99.0.2": f"asked 1\nweb3 {answer}"}).resolved  # noqa: B018
