@@ -386,6 +386,11 @@ class ProofResult:
     def name(self) -> str:
         return proof_name(self.proof, self.network)
 
+    @property
+    def with_data(self) -> int:
+        """The number of pairs between which data were sent. On many hosts, these are not all."""
+        return sum(bool(pair.transfer) for pair in self.pairs)
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkSummary:

@@ -53,7 +53,7 @@ def _fields(value: object) -> dict[str, object]:
         measured = getattr(value, name)
         plain[name] = None if measured is None else round(measured, digits)
     if isinstance(value, ProofResult):
-        plain["name"] = words.block(value.name)
+        plain |= {"name": words.block(value.name), "pairs_with_data": value.with_data}
     return plain
 
 

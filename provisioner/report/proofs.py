@@ -58,6 +58,12 @@ def _checked(proof: ProofResult) -> str:
     return f"{len(good)} of {words.count(len(hosts), 'host')}" if hosts else proof.state.value
 
 
+def _data(proof: ProofResult, total: int) -> str:
+    """Return on how many pairs data were sent, unless it was sent on all that reach each other."""
+    untried = any(pair.proven and not pair.transfer for pair in proof.pairs)
+    return f"data sent on {proof.with_data} of {total} pairs" if untried and proof.with_data else ""
+
+
 def _title(proof: ProofResult, report: Report, look: Look) -> list[Text]:
     seen = tally(proof, report)
     good = proof.state in (State.SETTLED, State.CONVERGED) and seen.proven >= seen.total
@@ -67,6 +73,7 @@ def _title(proof: ProofResult, report: Report, look: Look) -> list[Text]:
     took = words.seconds(proof.seconds, 1) if proof.seconds else ""
     facts = [
         f"{seen.proven} of {seen.total} pairs" if seen.total else _checked(proof),
+        _data(proof, seen.total),
         f"MTU {proof.mtu} bytes" if proof.mtu else "",
         took if not good or not seen.total or not took else f"converged in {took}",
         words.line(proof.reason),

@@ -123,7 +123,7 @@ def test_every_field_of_the_model_is_in_the_document():
     }
     for name, kind, extra in (
         ("outcomes", Outcome, set()),
-        ("proofs", ProofResult, {"name"}),
+        ("proofs", ProofResult, {"name", "pairs_with_data"}),
         ("summaries", HostSummary, set()),
         ("paths", PathSeen, set()),
     ):

@@ -5,6 +5,8 @@ import pytest
 from report_samples import names, pair, shown, up
 
 from provisioner.model import Check, ProofResult, State
+from provisioner.proofs.flows import targets
+from provisioner.report.document import document
 from provisioner.report.matrix import failures
 
 
@@ -197,3 +199,17 @@ def test_the_order_is_the_inventorys():
     proof = replace(whole.proofs[0], pairs=tuple(reversed(whole.proofs[0].pairs)))
     assert shown(replace(whole, proofs=(proof,))) == shown(whole)
     assert names(3) == whole.hosts
+
+
+def test_the_line_of_a_proof_says_on_how_many_pairs_data_were_sent():
+    proof = up(20).proofs[0]
+    hosts = list(dict.fromkeys(pair.source for pair in proof.pairs))
+    sent = {(hosts[at], hosts[to]) for at in range(20) for to in targets(at, [n for n in range(20) if n != at])}
+    pairs = tuple(replace(p, transfer="passed" if (p.source, p.target) in sent else "") for p in proof.pairs)
+    some = up(20, proofs=(replace(proof, pairs=pairs),))
+    assert "380 of 380 pairs, data sent on 80 of 380 pairs, MTU" in shown(some)
+    assert document(some)["proofs"][0]["pairs_with_data"] == 80
+    every = tuple(replace(pair, transfer="passed") for pair in proof.pairs)
+    failed = (replace(every[0], transfer="", address=None, detail="no answer"), *every[1:])
+    for known in (every, failed, proof.pairs):
+        assert "data sent" not in shown(up(20, proofs=(replace(proof, pairs=known),)))
