@@ -23,6 +23,7 @@ HOSTS = ("node1", "node2", "node3")
 # What a script changes: ports, files, chains, devices, and the namespaces of overlays.
 _THING = re.compile(r"\$DATA|\b(?:7946|2377|8300)\b|/(?:var/)?run/[\w/.-]*\w|\b(?:FORWARD|PREROUTING|tun-fault|eth0)\b")
 _ENGINE = frozenset({"engine-down", "engine-hangs"})
+_SPACE = "/var/run/docker/netns"  # with the namespaces of overlays, whose entries name other hosts
 _FAILING = frozenset({"overlay-blocked", "names-unresolved", "probe-failed"})  # of pairs in the proof of an overlay
 _SAME_HOST = 1 / 3  # share of the pairs on one host, among those that can be
 
@@ -90,6 +91,8 @@ def confused(kind: str, first: Fault, second: Fault) -> str:
         return "the forwarding entry may be for a container of the host that can't be read"
     if any("@th," in one.make and after(other) & _FAILING for one, other in (both, both[::-1])):
         return "only transfers of the proof show lost large packets, and it ends early if it knows why other pairs fail"
+    if any(_SPACE in one.make and one.cause in after(other) for one, other in (both, both[::-1])):
+        return "the entry of an overlay may be for a container of the other host, from whose fault it can follow"
     if kind == "swarm" and all(map(takes_manager, both)):
         return "a swarm of three managers has no leader without two of them"
     return ""

@@ -44,6 +44,8 @@ def test_a_seed_gives_the_same_pairs_again():
     [
         ("consul", "vxlan-blocked", "between", "same cause"),
         ("consul", "fdb-stale", "link-cut", "host that can't be read"),
+        ("consul", "fdb-stale", "containerd-hangs", "the other host"),
+        ("consul", "fdb-stale", "vxlan-blocked", ""),
         ("swarm", "large-dropped", "gossip-udp", "ends early"),
         ("swarm", "large-dropped", "cluster-ports-open", ""),
         ("swarm", "other-swarm", "manager-blocked", "no leader"),
