@@ -5,6 +5,7 @@ Faults are independent of each other, so some share one cluster: break, examine,
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import itertools
 import json
@@ -14,6 +15,7 @@ import shlex
 import time
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -178,7 +180,7 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, k
 
 def ask(cluster: Cluster, host: str, what: str) -> Any:
     """Send a request to the diagnostic server of an engine."""
-    request = f"GET /{what} HTTP/1.0\\r\\n\\r\\n"
+    request = f"GET /{what.replace('%', '%%')} HTTP/1.0\\r\\n\\r\\n"
     said = cluster.sh(host, f"exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/2000; printf \"{request}\" >&3; cat <&3'")
     return json.loads(said.replace("\r", "").partition("\n\n")[2])
 
@@ -188,6 +190,32 @@ def show_tables(cluster: Cluster) -> None:
     for host in HOSTS:
         keys = json.loads(cluster.file(host, "/etc/docker/daemon.json") or "{}") | {"network-diagnostic-port": 2000}
         cluster.sh(host, f"echo {shlex.quote(json.dumps(keys))} >/etc/docker/daemon.json; systemctl reload docker")
+
+
+def an_old_address_is_announced_too(cluster: Cluster, network: str) -> None:
+    """Let node1 announce an address that no container has, beside the right one of its container, and then in its place."""
+    endpoint, address = cluster.sh(
+        "node1",
+        "docker inspect -f '{{with .NetworkSettings.Networks.demo}}{{.EndpointID}} {{.IPAddress}}{{end}}' web-node1",
+    ).split()
+    old = f"{address.rpartition('.')[0]}.250"
+    table = f"nid={network}&tname=endpoint_table&json"
+    entry = base64.b64decode(ask(cluster, "node1", f"getentry?{table}&key={endpoint}")["details"]["value"])
+    # Field 5 of the entry is its address (protobuf: a tag, the length, the text).
+    right, wrong = (b"*" + bytes([len(each)]) + each.encode() for each in (address, old))
+    value = quote(base64.b64encode(entry.replace(right, wrong)), safe="")
+    steps = (f"createentry?{table}&key=old&value={value}", f"deleteentry?{table}&key={endpoint}")
+    for step in steps:
+        assert ask(cluster, "node1", step)["message"] == "OK"
+        causes = next(filter(None, (cluster.run("doctor", "--only", "kernel").report["causes"] for _ in range(5))), [])
+        assert {(cause["id"], cause["path"]["to"]) for cause in causes} == {("name-stale", "node1")}
+        assert {cause["path"]["from"] for cause in causes} == {"node2", "node3"}
+        assert all(f"web-node1 ({address}) to {old}" in cause["evidence"][0] for cause in causes)
+    (cause, *_) = cluster.run("doctor", "--deep", "--only", "kernel").report["causes"]
+    assert (cause["id"], "name-stale" in cause["consequences"]) == ("table-differs", True)
+    assert ask(cluster, "node1", f"deleteentry?{table}&key=old")["message"] == "OK"
+    cluster.sh("node1", "docker restart -t 0 web-node1 || docker start web-node1")
+    assert cluster.run("doctor", "--deep", "--only", "kernel").report["causes"] == []
 
 
 def test_names_that_containers_have_forgotten_follow_from_blocked_gossip(settled):
@@ -219,13 +247,14 @@ def test_names_that_containers_have_forgotten_follow_from_blocked_gossip(settled
     network = cluster.sh("node1", "docker network inspect -f '{{.Id}}' demo")
     endpoint = cluster.sh("node2", "docker inspect -f '{{.NetworkSettings.Networks.demo.EndpointID}}' web-node2")
     for table in ("endpoint_table", "overlay_peer_table"):
-        assert ask(cluster, "node1", f"deleteentry?nid={network}&tname={table}&key={endpoint}&json")["message"] == "OK"
+        assert ask(cluster, "node2", f"deleteentry?nid={network}&tname={table}&key={endpoint}&json")["message"] == "OK"
     (cause, *more) = cluster.run(*deep).report["causes"]
     assert (cause["id"], cause["hosts"], cause["network"], more) == ("table-differs", ["node2"], "demo", [])
     assert "no name for web-node2" in cause["evidence"][0]
     assert "docker restart web-node2" in cause["advice"][0]
     cluster.sh("node2", "docker restart -t 0 web-node2 || docker start web-node2")
-    assert cluster.run(*deep).report["causes"] == []
+    assert [cause["evidence"] for cause in cluster.run(*deep).report["causes"]] == []
+    an_old_address_is_announced_too(cluster, network)
 
     cluster.lab.break_(FAULTS["gossip-blocked"], "node1", "")
     forgotten = "timeout 2 docker exec web-node2 ping -qc 1 web-node1 2>&1 | grep -q resolution"
