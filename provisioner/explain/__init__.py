@@ -48,6 +48,9 @@ _NOT_SHARED = frozenset(
     {"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved", "fdb-stale", "duplicate-hostname"}
 )  # an engine that advertises another address gets other entries, and a name in gossip that it had already
 _OF_THE_STORE = frozenset({"store-no-leader"})
+_OF_A_PATH = frozenset(
+    {"underlay-blocked", "vxlan-blocked", "gossip-blocked", "gossip-udp"}
+)  # not of others of its ends
 _OF_THE_SWARM = "swarm-leaderless"  # the host that reports it is one of many
 # Proofs report this problem wherever it exists. So its consequences are explained by it, and not by its causes.
 _SEEN = "overlay-blocked"
@@ -218,6 +221,8 @@ def _related(cause: Problem, consequence: Problem) -> bool:
     ):
         return True  # what one host says of the store concerns all hosts
     here, there = {cause.host, cause.target} - {""}, {consequence.host, consequence.target} - {""}
+    if cause.target and consequence.target and consequence.id in _OF_A_PATH:
+        return here == there
     return not here or not there or bool(here & there)
 
 

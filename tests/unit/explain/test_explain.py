@@ -99,6 +99,19 @@ def test_the_file_of_the_rules_differs_if_the_rules_do(site):
     assert [each.id for each in explain(replace(blocked(healthy(site)), outcomes=outcomes))] == ["vxlan-blocked"]
 
 
+def test_a_cause_on_one_path_explains_no_loss_on_another_one(site):
+    wrong = Problem("neighbour-wrong", "node2", "", target="node3")
+    for ends, expected in (
+        (("node3", "node1"), {"neighbour-wrong", "underlay-blocked"}),
+        (("node3", "node2"), {"neighbour-wrong"}),
+    ):
+        seen = replace(
+            healthy(site),
+            findings=(wrong, Problem("underlay-blocked", ends[0], "", {"protocols": "x"}, target=ends[1])),
+        )
+        assert {each.id for each in explain(seen)} == expected
+
+
 def test_an_engine_that_hangs_for_no_known_reason_follows_from_its_store(site):
     seen = replace(
         healthy(site), findings=tuple(Problem(name, "node2", "") for name in ("store-hangs", "engine-hangs"))
