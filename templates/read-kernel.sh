@@ -100,7 +100,9 @@ of_spaces() {
     case $name in
       *-*)
         command -v bridge >/dev/null && inside forwarding bridge -j fdb show
-        command -v nft >/dev/null && f "space:$name:filters" "$(nsenter "--net=$s" nft list ruleset 2>/dev/null | grep -E '^(table|[[:space:]]+chain) |policy drop|[^-_a-z](drop|reject)([^-_a-z]|$)' | head -c 4000)"
+        rules=LIST_RULES
+        # shellcheck disable=SC2086 # split on purpose
+        command -v "${rules%% *}" >/dev/null && f "space:$name:filters" "$(nsenter "--net=$s" $rules 2>/dev/null | grep -E '^(table|[[:space:]]+chain) |policy drop|[^-_a-z](drop|reject)([^-_a-z]|$)' | head -c 4000)"
         ;;
       *) inside routes ip -j -4 route ;;
     esac

@@ -349,7 +349,7 @@ def _variant(seen: Seen, at: str, rule: Rule) -> str:
     kind = rule.variant
     if kind in _DELETES and (rule.is_ours or not rule.is_only_for(ports)):
         ours = any(each.is_ours for each in seen.observed.underlay.rules.get(at, ()) if each.tool == rule.tool)
-        opens = rule.is_ours or (ours if rule.tool == "nft" else rule.table == "filter")
+        opens = rule.is_ours or (ours if rule.is_of_nftables else rule.table == "filter")
         kind = "wide" if opens else "outside"
     elif kind == "nft-rule" and not rule.packets:
         kind = "likely"

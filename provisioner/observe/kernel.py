@@ -21,6 +21,7 @@ from provisioner.observe import gaps, tables
 from provisioner.parallel import bounded, each
 from provisioner.system import attached, reading
 from provisioner.system import facts as system_facts
+from provisioner.system.firewall import LISTED
 from provisioner.system.strict import malformed, number, value
 from provisioner.transport import Together
 
@@ -493,6 +494,7 @@ def script(
         "NAMES": shlex.join(names) or '""',
         "ECHOES": shlex.join(echoes) or '""',
         "GOSSIP": shlex.join(gossip),
+        "LIST_RULES": shlex.quote(LISTED),
         "TOOLS": shlex.join(tools),
     }
     ask = f"ASK={shlex.quote(render.text('names.pl'))}\n" if names else ""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.system.firewall import others
 from provisioner.system.firewall.base import Rules, says
-from provisioner.system.firewall.counted import COUNTED, SHOWN, Rule, in_own_tables, words
+from provisioner.system.firewall.counted import COUNTED, LISTED, SHOWN, Rule, in_own_tables, words
 from provisioner.system.firewall.iptables import Iptables
 from provisioner.system.firewall.nftables import Nftables
 from provisioner.system.firewall.others import LOADERS
@@ -49,6 +49,7 @@ __all__ = [
     "DYNAMIC",
     "FILES",
     "FILTERS",
+    "LISTED",
     "LOADERS",
     "OF_ENGINE",
     "OWNED",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Commands that print all rules with their counters. If a host has both backends of iptables, packets traverse the rules of both.
 COUNTED = ("iptables-legacy-save -c", "iptables-nft-save -c", "nft -a list ruleset")
+LISTED = "nft list ruleset"  # prints the rules of one network namespace, also those of iptables-nft
 SHOWN = (*COUNTED, "ip6tables-legacy-save -c", "ip6tables-nft-save -c", "iptables-save -c")  # for people
 _IPTABLES = frozenset({"iptables-legacy-save", "iptables-nft-save", "iptables-save"})
 _OURS = frozenset({TABLE, *(chain for chains in CHAINS.values() for chain in chains)})
@@ -48,6 +49,11 @@ class Rule:
     def diverts(self) -> bool:
         """Whether it sends packets to another port, host or program."""
         return bool(_DIVERTS & set(self.text.split()))
+
+    @property
+    def is_of_nftables(self) -> bool:
+        """Whether the program for nftables printed it."""
+        return self.tool not in _IPTABLES
 
     @property
     def is_policy(self) -> bool:

@@ -77,7 +77,7 @@ def test_a_cause_is_a_failure_with_evidence_and_cure():
         "seen: node1 > node2: 4789/udp packets lost",
         "where: node2",
         "why: Overlay",
-        "cure: find the rule on node2",
+        "cure: find what drops 4789/udp on node2",
     ):
         assert word in failure.text
     (pair,) = root.findall(".//testcase[@name='node2 > node3']/failure")

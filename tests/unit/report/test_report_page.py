@@ -107,7 +107,7 @@ def test_a_cause_has_its_place_evidence_and_cure():
     text = shown(examined(3, blocked="node2"))
     for word in (
         "The overlay's data port is blocked: node2", "vxlan-blocked", "explains 4 failed pairs", "node1 > node2: 4789/udp packets lost",
-        "-A INPUT -p udp -m udp --dport 4789 -j DROP", "Overlay networks carry all data", "find the rule on node2", "2 of 6 pairs proven",
+        "-A INPUT -p udp -m udp --dport 4789 -j DROP", "Overlay networks carry all data", "find what drops 4789/udp on node2", "2 of 6 pairs proven",
     ):  # fmt: skip
         assert word in text
 
