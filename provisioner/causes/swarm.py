@@ -108,6 +108,10 @@ FAMILY = Family(
             " there can join the swarm's networks.",
             "let it join again with a token (docker swarm join-token worker, on {manager}), then remove its old node: docker node"
             " rm --force {node}",
+            variants={
+                "half": "finish it: docker swarm leave --force, on this host; it can then join again with a token (docker swarm"
+                " join-token worker, on {manager}); then remove its old node: docker node rm --force {node}"
+            },
             explains=("probe-failed", "overlay-blocked", "names-unresolved", "network-detached"),
             drifts=("swarm",),
         ),

@@ -102,10 +102,15 @@ def left(seen: Seen) -> Iterator[Problem]:
     for name in seen.site.live:
         address = str(seen.site.advertise.get(name, "?"))
         nodes = [node for node in view.nodes.values() if swarm.address_of(node) == address]
-        if nodes and swarm.state(seen.site.facts[name]) == "inactive":
-            evidence = f"its engine is in no swarm, and {view.acting} lists it as a node"
+        half = swarm.state(seen.site.facts[name]) == "active" and not swarm.swarm_info(seen.site.facts[name]).get(
+            "NodeID"
+        )
+        if nodes and (half or swarm.state(seen.site.facts[name]) == "inactive"):
+            what = "began to leave its swarm and has not finished" if half else "is in no swarm"
+            evidence = f"its engine {what}, and {view.acting} lists it as a node"
             values = {"host": name, "manager": view.acting, "node": nodes[0]["ID"]}
-            yield Problem("node-left", name, evidence, values, where=f"{name}: docker info, Swarm")
+            variant, where = "half" if half else "", f"{name}: docker info, Swarm"
+            yield Problem("node-left", name, evidence, values, variant, where=where)
 
 
 def services(seen: Seen) -> Iterator[Problem]:

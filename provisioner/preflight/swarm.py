@@ -152,7 +152,9 @@ def leaderless(site: Site) -> Iterator[Problem]:
     cut = [
         name
         for name in site.live
-        if view.member(name) is Member.UNKNOWN and state(site.facts[name]) in {"active", "pending"}
+        if view.member(name) is Member.UNKNOWN
+        and state(site.facts[name]) in {"active", "pending"}
+        and (managers(site.facts[name]) or not view.hosts)  # a node that knows no manager is about to leave or to join
     ]
     name = min(cut, key=lambda name: not swarm_info(site.facts[name]).get("ControlAvailable"), default="")
     known = [str(address) for address in managers(site.facts[name])] if name else []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from captured import HOSTS, with_http, with_raw
 from scenes import ways
-from swarms import FOUND, IDS, fresh, out
+from swarms import FOUND, IDS, fresh, out, put
 
 from provisioner import causes
 from provisioner.controlplane import resolve
@@ -43,6 +43,14 @@ def test_a_node_that_left_explains_that_no_container_starts_there():
     assert (found.id, found.hosts) == ("node-left", ("node2",))
     assert [each.id for each in found.explained] == ["drift", "probe-failed"]
     assert f"docker node rm --force {IDS['node2']}" in causes.cure(found.problems[0])
+
+
+def test_a_node_that_has_not_finished_to_leave_is_not_without_a_leader():
+    half = put("node2", NodeID="", LocalNodeState="active", ControlAvailable=False, RemoteManagers=None)
+    (found,) = explain(seen(FOUND | {"node2": half}))
+    assert (found.id, found.hosts) == ("node-left", ("node2",))
+    assert "began to leave its swarm and has not finished" in found.problems[0].evidence
+    assert causes.cure(found.problems[0]).startswith("finish it: docker swarm leave --force, on this host")
 
 
 def test_a_swarm_without_a_leader_is_one_cause_on_all_hosts():
