@@ -125,6 +125,17 @@ FAMILY = Family(
             " {service}",
         ),
         Cause(
+            "network-unallocated",
+            "the swarm can't allocate a network",
+            Severity.WARNING,
+            "The swarm's leader gives each network a number and subnets before anything can use it. It can't if a subnet overlaps with"
+            " that of another network, if its address pool is used up, or if the network has subnets of IPv6 only. Tasks on it stay in"
+            " the state new, and containers do not start.",
+            "docker network rm {network}, and create it again with an IPv4 subnet that overlaps with no other network (docker network"
+            " inspect shows their subnets); the leader's log says more: journalctl -u docker",
+            explains=("service-tasks-missing", "probe-failed"),
+        ),
+        Cause(
             "ipvs-missing",
             "the kernel can't balance connections to services",
             Severity.ERROR,

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 _SERVICE = re.compile("[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")  # a name of a service
+_STUCK = re.compile(r"New (?!less than|1?[0-9] second)")  # the state of a task since 20 s, which usually lasts milliseconds
+_WAITS = "it waits for addresses on its networks, or for ports, which the swarm's leader can't give it"
 _OF_HOST, _ASKED = 25, 200  # most containers of one host, and of all, that a DNS server is asked for
 _DEADLINE, _LEAST = 15.0, 6.0  # seconds; the second applies once the other hosts have answered
 # Files in /proc/sys that affect how packets are handled.
@@ -113,6 +115,8 @@ def services(text: str) -> Services | None:
             case ["task", task, node, state, error] if short and error:
                 where = f"{task} on {node}" if node else task
                 short[-1] = replace(short[-1], errors=(*short[-1].errors, f"{where}: {state}: {error}"))
+            case ["task", task, _, state, ""] if short and _STUCK.match(state):
+                short[-1] = replace(short[-1], errors=(*short[-1].errors, f"{task}: {state}: {_WAITS}"))
             case ["task", _, _, _, _]:
                 pass
             case ["all", number]:

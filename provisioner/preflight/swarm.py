@@ -182,6 +182,15 @@ def node_resting(site: Site) -> Iterator[Problem]:
             yield Problem("node-resting", name, what, {"node": view.node(name).get("ID")})
 
 
+def network_unallocated(site: Site) -> Iterator[Problem]:
+    """The leader gives each network a driver, a number and a subnet before anything can use it. Managers list those without."""
+    manager = View(site).acting
+    for name, network in site.facts[manager].networks.items() if manager else ():
+        if network.get("Scope") == "swarm" and network.get("Driver") == "":
+            what = f"{manager} lists the network {name} without a driver and a subnet: the swarm's leader could not allocate it"
+            yield Problem("network-unallocated", "", what, {"network": name})
+
+
 def engines_apart(site: Site) -> Iterator[Problem]:
     """No packet passes between engines that do not know each other from gossip."""
     ours = View(site).hosts

@@ -91,6 +91,13 @@ def test_a_service_of_which_a_task_does_not_run_is_named_with_its_error():
     assert causes.severity(found.problems[0]) is Severity.WARNING
 
 
+@pytest.mark.parametrize("age", ["20 seconds", "about a minute", "3 hours"])
+def test_a_task_that_waits_for_its_allocation_is_named(age):
+    (found,) = explain(serving(f"short|web|0|1\ntask|web.1||New {age} ago|\nall|1\n"))
+    assert found.id == "service-tasks-missing"
+    assert f"web: 0 of 1 tasks run; web.1: New {age} ago: it waits for addresses" in found.problems[0].evidence
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -101,6 +108,7 @@ def test_a_service_of_which_a_task_does_not_run_is_named_with_its_error():
         ),
         ("all|0\n", []),
         ("short|new|0|2\nall|1\n", []),
+        ("short|new|0|2\ntask|new.1||New less than a second ago|\ntask|new.2||New 19 seconds ago|\nall|1\n", []),
         ("", []),  # the swarm has no leader
         (BROKEN.partition("all")[0], []),  # the answer is incomplete
     ],

@@ -37,6 +37,14 @@ def test_settled_and_fresh_hosts_have_no_finding(inventory):
     assert found(inventory, FOUND) == found(inventory, fresh()) == []
 
 
+@pytest.mark.parametrize("driver", ["", "overlay"])
+def test_a_network_that_the_leader_could_not_allocate(inventory, driver):
+    twin = {"Name": "twin", "Id": "x", "Driver": driver, "Scope": "swarm"}
+    facts = FOUND | {"node1": with_http(FOUND["node1"], "networks", [*FOUND["node1"].networks.values(), twin])}
+    assert found(inventory, facts) == ([] if driver else [("network-unallocated", "", WARNING)])
+    assert driver or "docker network rm twin, and create it again" in texts(inventory, facts)
+
+
 HOST = {
     "store keys in an engine from 23.0 on": (with_file(NODE2, DAEMON_JSON, STORE_KEYS), "store-keys-left", STOP),
     "and it has stopped on them": (
