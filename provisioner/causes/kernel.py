@@ -212,7 +212,7 @@ FAMILY = Family(
                 "port": "state of {device} in {space}",
                 "isolated": "isolation of {device} in {space}",
             },
-            explains=("overlay-blocked",),
+            explains=("overlay-blocked", "published-unanswered"),
         ),
         Cause(
             "fdb-stale",

@@ -59,6 +59,7 @@ FAMILY = Family(
             },
             explains=(
                 "probe-failed",
+                "overlay-blocked",
                 "packets-readable",
             ),
         ),

@@ -14,6 +14,7 @@ from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
 from provisioner.system import attached, firewall, services
 from provisioner.system.firewall import in_own_tables, walk
+from provisioner.system.networks import of_kernel
 from provisioner.transport.text import clean
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _NO_BRIDGE_RULES = 27  # the first engine version that sets no rules for bridged
 _ENGINE_CHAINS = ("DOCKER-FORWARD", "DOCKER-ISOLATION")  # targets of FORWARD: in engines 28 and later, in older engines
 _GWBRIDGE = "docker_gwbridge"
 _ANYWHERE = IPv4Address("192.0.2.1")  # an address outside of the host that no rule names (TEST-NET-1)
+_MESH = "ingress_sbox"  # the namespace of a swarm's routing mesh on each node, which answers the published ports of services
 _ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork's name for a device that is not yet in its namespace
 _ENGINES_PORT = re.compile(r"(veth|vxlan)\d+")  # its names for the ports of an overlay's bridge
 _IDLE = frozenset({"disabled", "blocking"})  # states of a bridge's port that forwards nothing
@@ -414,9 +416,12 @@ def _down(name: str, network: str, space: Space, link: Mapping[str, Any], where:
 
 
 def links_down(seen: Seen) -> Iterator[Problem]:
-    """Find containers whose interface on an overlay is down."""
+    """Find containers whose interface on an overlay is down, and such interfaces of the routing mesh."""
     listed = of_kernels(seen)
     for name, kernel in seen.observed.kernels.items():
+        if mesh := kernel.spaces.get(_MESH):
+            for down in (each for each in mesh.links if kind_of(each) == "veth" and _is_down(each)):
+                yield _down(name, "", mesh, down, "the namespace of the routing mesh")
         names = names_of(seen, name)
         for network, entry in listed[name].items():
             subnets = list(_subnets(entry))
@@ -705,22 +710,40 @@ def _addressed(host: str, given: Given, space: Space, link: Mapping[str, Any]) -
         yield place(evidence=evidence, variant="route")
 
 
+def filled(seen: Seen, network: str) -> tuple[int, int]:
+    """Return the addresses of a network that are known to be in use, and all for containers; 0 if unknown.
+
+    In a swarm, those in use include the addresses of the nodes' load balancers.
+    """
+    entry = next((overlays(seen, name)[network] for name in seen.site.live if network in overlays(seen, name)), {})
+    return len(endpoints(seen).get(network, {})), sum(subnet.num_addresses - 3 for subnet in _subnets(entry))
+
+
 def full(seen: Seen) -> Iterator[Problem]:
     """Find subnets without a free address."""
-    for network, by_address in endpoints(seen).items():
-        wanted = seen.site.inventory.networks.get(network)
-        entry = next((overlays(seen, name)[network] for name in seen.site.live if network in overlays(seen, name)), {})
-        room = sum(subnet.num_addresses - 3 for subnet in _subnets(entry))
-        used = len(by_address)  # in a swarm, includes the addresses of the nodes' load balancers
-        if wanted and room and used >= room:
+    for network in seen.site.inventory.networks:
+        used, room = filled(seen, network)
+        if room and used >= room:
             where = f"subnet of {network}"
             evidence = f"{used} of {room} addresses are in use"
             yield Problem("subnet-full", "", evidence, {"network": network}, network=network, where=where)
 
 
+def lacking(seen: Seen) -> Iterator[Problem]:
+    """Find hosts whose kernel lacks what an existing network needs. Before `up` creates a network, a check does."""
+    for name in seen.site.live:
+        facts = seen.site.facts[name]
+        for network in seen.site.inventory.networks.values():
+            for needed in sorted(of_kernel(network) & facts.kernel_lacks) if network.name in facts.networks else ():
+                evidence = f"the network {network.name} needs {needed}, which this host's kernel lacks"
+                variant = "encrypted" if network.encrypted else ""
+                yield Problem("kernel-without", name, evidence, variant=variant, network=network.name)
+
+
 DETECTORS = (
     settings,
     balancers,
+    lacking,
     shadows,
     rules,
     bridges,

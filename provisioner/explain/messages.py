@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from provisioner.explain import paths
+from provisioner.explain import kernels, paths
 from provisioner.model import Problem
 from provisioner.observe.kernel import Said
 from provisioner.system.gossip import PORT
@@ -104,9 +104,17 @@ def _symptom(seen: Seen, name: str, meaning: Meaning) -> Problem | None:
     for problem in found:
         of_host = meaning.anywhere or not problem.host or name in {problem.host, problem.target}
         network = seen.site.inventory.networks.get(problem.network)
-        if problem.id in meaning.symptoms and of_host and (not meaning.encrypted or (network and network.encrypted)):
+        fits = not meaning.encrypted or (network and network.encrypted)
+        fits = fits and (not meaning.anywhere or _may_be_full(seen, problem.network))
+        if problem.id in meaning.symptoms and of_host and fits:
             return problem
     return None
+
+
+def _may_be_full(seen: Seen, network: str) -> bool:
+    """Return whether a line about a lack of addresses, which names no network, can be about this one. Some in use are unknown."""
+    used, room = kernels.filled(seen, network)
+    return 2 * used >= room
 
 
 def _problem(seen: Seen, said: Said, symptom: Problem, evidence: str) -> Iterator[Problem]:

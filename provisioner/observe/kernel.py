@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 _SERVICE = re.compile("[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")  # a name of a service
-_STUCK = re.compile(r"New (?!less than|1?[0-9] second)")  # the state of a task since 20 s, which usually lasts milliseconds
+_STUCK = re.compile(
+    r"New (?!less than|1?[0-9] second)"
+)  # the state of a task since 20 s, which usually lasts milliseconds
 _WAITS = "it waits for addresses on its networks, or for ports, which the swarm's leader can't give it"
 _OF_HOST, _ASKED = 25, 200  # most containers of one host, and of all, that a DNS server is asked for
 _DEADLINE, _LEAST = 15.0, 6.0  # seconds; the second applies once the other hosts have answered

@@ -7,7 +7,7 @@ import string
 from dataclasses import replace
 
 import pytest
-from captured import with_file, with_http, with_raw
+from captured import with_file, with_http, with_raw, with_system
 from scenes import (
     DATA,
     DROPPED,
@@ -357,6 +357,21 @@ def test_the_interface_of_a_container_that_is_down(site):
     )
     (found,) = explain(seen)
     assert (found.id, found.hosts, found.problems[0].network) == ("link-down", ("node2",), "demo")
+
+
+@pytest.mark.parametrize("flags", [["UP"], []])
+def test_an_interface_of_the_routing_mesh_that_is_down(site, flags):
+    mesh = [{"ifname": "eth1", "flags": flags, "linkinfo": {"info_kind": "veth"}}]
+    found = problems(with_kernel(healthy(site), "node2", "space:ingress_sbox:links", lambda _: json.dumps(mesh)))
+    assert [(each.id, each.host) for each in found] == ([] if flags else [("link-down", "node2")])
+
+
+def test_a_kernel_that_lacks_what_an_existing_network_needs(site):
+    seen = healthy(site)
+    facts = seen.site.facts["node2"]
+    lacking = replace(seen, site=seen.site.known("node2", with_system(facts, "lacks=", "vxlan")))
+    (found,) = problems(lacking)
+    assert (found.id, found.host, found.network) == ("kernel-without", "node2", "demo")
 
 
 def test_the_namespace_of_a_swarm_s_ingress_is_not_an_orphan(site):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from captured import with_http
 from scenes import GOSSIP, SILENT, failed, healthy, into, with_kernel, with_ways
 
 from provisioner import causes
@@ -62,10 +63,28 @@ def with_log(seen, name, *lines):
     return with_kernel(seen, name, "engine-log", lambda _: "".join(f"{line}\n" for line in lines))
 
 
+def small(seen):
+    """The same cluster with a subnet of 5 addresses for containers, of which 3 are in use."""
+    for name, facts in seen.site.facts.items():
+        networks = [
+            {**each, "IPAM": {"Config": [{"Subnet": "10.99.0.0/29"}]}} if each["Name"] == "demo" else each
+            for each in facts.networks.values()
+        ]
+        seen = replace(seen, site=seen.site.known(name, with_http(facts, "networks", networks)))
+    return seen
+
+
 def wrong(seen, said):
     """The cluster with a symptom that this text explains."""
+    seen = small(seen) if MEANINGS[said].anywhere else seen
     name = next((name for name in SYMPTOMS if name in MEANINGS[said].symptoms), "")
     return failed(seen, ("node1", "node2"), problem=SYMPTOMS[name]) if name else stopped(seen)
+
+
+def test_a_lack_of_addresses_is_not_blamed_on_a_network_that_has_many(site):
+    seen = failed(healthy(site), ("node1", "node2"), problem=PROBE)
+    logged = with_log(seen, "node2", LINES[Said.NO_ADDRESS_LEFT])
+    assert "subnet-full" not in {each.id for each in problems(logged)}
 
 
 def test_every_text_has_a_meaning_and_a_line():
