@@ -106,7 +106,7 @@ def takes_manager(fault: Fault) -> bool:
 def entangled(first: Fault, second: Fault) -> str:
     """Return why two faults can't be made or can't both be seen on one host, or ""."""
     for one, other in ((first, second), (second, first)):
-        if after(one) & {"host-lost", *_ENGINE}:
+        if takes_manager(one):
             return f"{one.id} takes the engine away, in which {other.id} is made or seen"
         if other.cause in after(one):
             return f"{other.cause} follows from {one.cause}"

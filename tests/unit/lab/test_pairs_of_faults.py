@@ -63,6 +63,7 @@ def test_a_rule_says_why_two_faults_are_in_no_pair(kind, first, second, why):
     ("first", "second", "why"),
     [
         ("host-frozen", "vxlan-blocked", "takes the engine away"),
+        ("other-swarm", "fdb-lost", "takes the engine away"),
         ("vni-mismatch", "engine-down", "takes the engine away"),
         ("flag-conflict", "ip-forward", "takes the engine away"),
         ("vxlan-blocked", "packet-loss", "both change $DATA"),
