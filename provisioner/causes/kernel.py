@@ -232,7 +232,7 @@ FAMILY = Family(
             "a forwarding entry is missing",
             Severity.ERROR,
             "The host knows a container's MAC address, but not the host on which it runs, so packets for it are lost. In a swarm, it"
-            " must know both, because the kernel asks nobody. Engines 29 lose entries of nodes that were briefly unreachable.",
+            " must know both, because the kernel asks nobody, and forgets in minutes what it learned from packets. Engines 29 lose entries of nodes that were briefly unreachable.",
             "add the entry",
             variants={"address": "add the entries"},
             commands={"": (_ENTRY,), "address": (_ADDRESS, _ENTRY)},

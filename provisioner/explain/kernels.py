@@ -650,6 +650,9 @@ def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | N
     if to is None:
         evidence = f"{at.host} has the MAC address of {who}, but no forwarding entry for it{at.said(address)}"
         return place("fdb-lost", evidence=evidence)
+    if at.whole and holder.settled and holder.mac in space.learned and len(space.vxlans) == 1:
+        evidence = f"{at.host} has only an entry for {who} that its kernel learned from a packet, and that expires"
+        return place("fdb-lost", evidence=f"{evidence}{at.said(address)}")
     if to != right:
         runs = f"but it runs on {holder.host} ({right}){at.said(address)}"
         return place("fdb-stale", evidence=f"{at.host} sends packets for {who} to {to}, {runs}")

@@ -236,6 +236,13 @@ class Space:
             return None
         return {str(e.get("mac")): str(e["dst"]) for e in self._list("forwarding") if e.get("dst")}
 
+    @property
+    def learned(self) -> frozenset[str]:
+        """The MAC addresses whose entry the kernel learned from packets of the container. Such an entry expires."""
+        return frozenset(
+            str(e.get("mac")) for e in self._list("forwarding") if e.get("dst") and e.get("state") != "permanent"
+        )
+
 
 @dataclass(frozen=True)
 class Kernel:

@@ -257,3 +257,15 @@ def test_odd_lists_of_containers(site, given):
         inside(healthy(site)), "node2", running("web", NetworkSettings={"Networks": {"demo": entry}})
     )
     assert named(seen) == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "age", "found"), [("swarm", OLD, ["fdb-lost"]), ("swarm", YOUNG, []), ("global", OLD, [])]
+)
+def test_an_entry_that_the_kernel_learned_does_not_replace_the_engines(site, scope, age, found):
+    def learned(entries):
+        return [{**e, "state": ""} if e.get("dst") and e["mac"] == GIVEN["node1"][1] else e for e in entries]
+
+    seen = with_kernel(cluster(site, scope, age=age), "node2", f"space:{SPACE}:forwarding", learned)
+    assert [problem.id for problem in problems(seen)] == found
+    assert all("expires" in problem.evidence for problem in problems(seen))
