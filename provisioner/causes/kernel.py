@@ -286,6 +286,7 @@ FAMILY = Family(
             Severity.ERROR,
             "Two containers on one network have the same address, and either of them answers. The store assigned it twice.",
             "disconnect one of them and connect it again: {both}",
+            variants={"unnamed": "find the container on {host} that has this address and disconnect it: {both}"},
             commands={
                 "": (
                     "docker network disconnect {network} {name}",
@@ -301,6 +302,9 @@ FAMILY = Family(
             Severity.ERROR,
             "The container and the network's gateway have the same address, so the container is unreachable.",
             "disconnect {name} and connect it again",
+            variants={
+                "unnamed": "find the container on {host} that has this address, disconnect it and connect it again"
+            },
             commands={
                 "": (
                     "docker network disconnect {network} {name}",

@@ -34,6 +34,7 @@ _MESH = "ingress_sbox"  # the namespace of a swarm's routing mesh on each node, 
 _ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork's name for a device that is not yet in its namespace
 _ENGINES_PORT = re.compile(r"(veth|vxlan)\d+")  # its names for the ports of an overlay's bridge
 _IDLE = frozenset({"disabled", "blocking"})  # states of a bridge's port that forwards nothing
+_UNNAMED = "a container"  # its engine does not list it, or not on this network
 _SETTLED = 5  # seconds after which all engines know a new container; observed in the lab: less than one
 _OVERLAYS = frozenset({"overlay"})
 _SHAPES = frozenset({"tbf", "netem"})  # kinds of queues that limit, delay or lose packets
@@ -542,7 +543,9 @@ def endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
                 continue
             for address, mac in space.inner:
                 for network in (n for n, of in subnets.items() if any(IPv4Address(address) in each for each in of)):
-                    name = "the load balancer" if space.balances else names.get((network, address), "a container")
+                    here = (names.get((network, each)) for each, of in space.inner if of == mac)
+                    name = names.get((network, address)) or next(filter(None, here), _UNNAMED)
+                    name = "the load balancer" if space.balances else name
                     settled = (network, address) in names and kernel.engine_runs
                     settled &= not space.balances and kernel.ages.get(space.name, 0) >= _SETTLED
                     found[network][address].append(Endpoint(host, name, mac, space.name, space.balances, settled))
@@ -578,11 +581,15 @@ def addresses(seen: Seen) -> Iterator[Problem]:
                 values = {"both": both, "network": network, "name": others[0].name, "host": others[0].host}
                 target = others[0].host if others[0].host != first.host else ""
                 evidence = f"{both} have the address {address}"
-                yield Problem("duplicate-ip", first.host, evidence, values, target=target, network=network, where=where)
+                variant = "unnamed" if others[0].name == _UNNAMED else ""
+                place = partial(Problem, "duplicate-ip", first.host, target=target, network=network, where=where)
+                yield place(evidence=evidence, values=values, variant=variant)
             elif address in gateways:
                 values = {"network": network, "name": first.name, "host": first.host}
                 evidence = f"{first.name} has the gateway's address {address}"
-                yield Problem("gateway-given", first.host, evidence, values, network=network, where=where)
+                variant = "unnamed" if first.name == _UNNAMED else ""
+                place = partial(Problem, "gateway-given", first.host, network=network, where=where)
+                yield place(evidence=evidence, values=values, variant=variant)
 
 
 def forwarding(seen: Seen) -> Iterator[Problem]:

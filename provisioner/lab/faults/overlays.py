@@ -2,8 +2,8 @@
 
 from provisioner.lab.faults.base import Fault
 
-# Finds the namespace of an overlay with a local container, and one of its forwarding entries for a container on another host. Those
-# of containers that are gone have no neighbour entry any more.
+# Finds the namespace of an overlay with a local container, and its forwarding entry for the container on another host with the lowest
+# address. The last addresses are those of probes: their entries may outlive them.
 _SPACE = """mesh=$(docker network inspect -f '{{.Id}}' ingress 2>/dev/null | cut -c1-10)
 space=$(cd /var/run/docker/netns && for each in *-*; do
     [ "${each#*-}" != "${mesh:-none}" ] || continue
@@ -14,8 +14,8 @@ device=$(inside ip -o link show type vxlan | sed -n '1s/^[0-9]*: \\([^:@]*\\).*/
 """
 _ENTRY = (
     _SPACE
-    + """known() { inside ip -o -4 neigh show dev "$device" | grep -q " $1 "; }
-entry=$(inside bridge fdb show dev "$device" | grep ' dst ' | while read -r mac rest; do known "$mac" && echo "$mac $rest" && break; done)
+    + """entry=$(inside ip -o -4 neigh show dev "$device" | sort -t . -k 1,1n -k 2,2n -k 3,3n -k 4,4n | sed -n 's/.* lladdr \\([0-9a-f:]*\\).*/\\1/p' |
+    while read -r mac; do inside bridge fdb show dev "$device" | grep "^$mac .*dst " | head -n 1; done | head -n 1)
 [ -n "$entry" ] || { echo "$HOST has no forwarding entry for a container on another host: ping one first" >&2; exit 1; }
 mac=${entry%% *} to=${entry#* dst } to=${to%% *}
 """
