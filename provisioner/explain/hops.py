@@ -115,12 +115,18 @@ def _judged(seen: Seen, way: tuple[Hop, ...], network: str, pair: tuple[str, str
 
 
 def _asked(seen: Seen, way: tuple[Hop, ...], network: str, pair: tuple[str, str], begin: str) -> Iterator[Problem]:
-    """Judge a container that sends nothing but requests for the MAC address: the VXLAN device answers these, as the engine told it."""
+    """Judge a container that sends nothing but requests for the MAC address: the VXLAN device answers these, as the engine told it.
+
+    A single request counts if the container got packets that it would have answered.
+    """
     asked, passed = (_count(seen, hop, pair, asked=True) for hop in way[:2])
-    if asked >= _ENOUGH:
+    heard = _count(seen, way[0]._replace(point=replace(way[0].point, out=True)), pair[::-1])
+    if asked and max(asked, heard) >= _ENOUGH:
         variant = "asked" if passed else "bridge"
-        evidence = f"{begin}: the container on {way[0].at} asked for the MAC address {asked} times without an answer"
-        yield _problem(way[1], variant, network, f"{evidence}; {passed} requests {way[1].seen}")
+        evidence = (
+            f"{begin}: the container on {way[0].at} asked for the MAC address without an answer ({asked} requests)"
+        )
+        yield _problem(way[1], variant, network, f"{evidence}; {passed} of them {way[1].seen}")
 
 
 def _count(seen: Seen, hop: Hop, pair: tuple[str, str], *, asked: bool = False) -> int:

@@ -24,7 +24,7 @@ PROBE_PORT = 7777  # see templates/probe.pl
 SECONDS = 2.5  # probes that get no answer send two datagrams a second
 _MARGIN = 15.0  # seconds for a busy host
 _MOST = 8  # namespaces of one host
-_SPACE = re.compile(r"[0-9]-[a-z0-9]{1,38}", re.ASCII)
+_SPACE = re.compile(r"[0-9]{1,9}-[a-z0-9]{1,38}", re.ASCII)
 _LINE = re.compile(
     r"(udp|arp) ([a-z0-9-]{1,40}) (\S{1,15}) (in|out) ([0-9.]{7,15}) ([0-9.]{7,15}) ([0-9]{1,9})", re.ASCII
 )

@@ -89,6 +89,8 @@ def confused(kind: str, first: Fault, second: Fault) -> str:
         return "they have the same cause"
     if any(each.cause == "host-lost" for each in both) and any("fdb show" in each.make for each in both):
         return "the forwarding entry may be for a container of the host that can't be read"
+    if any("address del" in one.make and "fdb show" in other.make for one, other in (both, both[::-1])):
+        return "the forwarding entry may be for the container that loses its address"
     if any("@th," in one.make and after(other) & _FAILING for one, other in (both, both[::-1])):
         return "only transfers of the proof show lost large packets, and it ends early if it knows why other pairs fail"
     if any(_SPACE in one.make and one.cause in after(other) for one, other in (both, both[::-1])):

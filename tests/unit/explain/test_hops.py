@@ -54,7 +54,7 @@ HERE = {"sent": (6, 6, 6), "arrived": (6, 6, 6)}
         ({"sent": (6, 6, 6)}, {"arrived": (0, 0, 5)}, ("node2",), "5 arrived at node2, 0 came out of the VXLAN", True),
         ({"sent": (6, 6, 6)}, {"arrived": (0, 5, 5)}, ("node2",), "5 came out of the VXLAN device there, 0 were", True),
         ({"sent": (6, 6, 6)}, {"arrived": (5, 5, 5)}, ("node2",), "5 were passed to the container on node2, which", False),
-        ({"asked": 3}, {}, ("node1",), "asked for the MAC address 3 times without an answer; 0 requests", True),
+        ({"asked": 3}, {}, ("node1",), "asked for the MAC address without an answer (3 requests); 0 of them", True),
     ],
 )  # fmt: skip
 def test_the_place_is_the_first_point_that_no_packet_reached(site, here, there, place, said, is_firm):  # noqa: PLR0917
@@ -87,6 +87,13 @@ def test_a_request_that_the_vxlan_device_got_and_did_not_answer_is_the_engines_f
 )
 def test_nothing_is_concluded_from_counts_without_a_loss(site, here, there):
     assert "lost-in-overlay" not in {cause.id for cause in explain(lost(site, here, there))}
+
+
+def test_one_request_is_enough_from_a_container_that_had_to_answer(site):
+    heard = "".join(f"udp {SPACE} veth0 out {TWO} {ONE} {count}\n" for count in (5,))
+    for more, found in (("", False), (heard, True)):
+        seen = lost(site, host("node1", asked=1) + more, host("node2"))
+        assert bool(firm(seen, [PAIR])) == found
 
 
 def test_pairs_that_were_proven_lost_nothing(site):
