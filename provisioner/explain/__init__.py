@@ -1,9 +1,9 @@
 """Finds the causes of failures in the observations of a run: detectors find problems, then consequences are hidden. Pure.
 
-paths: packets lost between two hosts. hops: packets lost inside an overlay. kernels: routes, rules and forwarding entries. engines: engines and their store.
-messages: what engines say. names: names that containers do not resolve. reach: containers that do not answer. tables: what engines
-know from gossip.
-versions: known errors of engines. hosts: hosts that dropped out or drifted.
+paths: packets lost between two hosts. hops: packets lost inside an overlay. kernels: routes, rules and forwarding entries.
+engines: engines and their store. messages: what engines say. names: names that containers do not resolve, or to a wrong address.
+reach: containers that do not answer. tables: what engines know from gossip. versions: known errors of engines.
+hosts: hosts that dropped out or drifted.
 Checks and proofs also find problems. A problem that another one explains at the same place is a consequence. It is counted, but
 not reported as a cause. Problems without an explanation are reported with their evidence.
 """
