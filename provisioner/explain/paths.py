@@ -28,6 +28,7 @@ _QUIET = frozenset(
     {"vxlan_rcv", "vxlan_err_lookup"}
 )  # the kernel drops our datagrams here if all is well: their VNI is unused
 _OF_OVERLAYS = frozenset({"overlay-blocked", "transfer-stalled", "path-mtu", "connection-dropped"})
+_BLOCKED = "overlay-blocked"
 _DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
 
 
@@ -376,6 +377,17 @@ def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
     by_address = (rule for rule in dropping if others & set(rule.text.split()))
     by_policy = (rule for rule in dropping if rule.is_at(hook))
     return next(chain(by_port, by_address, by_policy), None)
+
+
+def informed(seen: Seen, problem: Problem) -> Problem:
+    """Return a problem with the cure for what was observed: if the cluster's ports pass, nobody needs to check them."""
+    if problem.id != _BLOCKED or problem.variant:
+        return problem
+    ends, others = {problem.host, problem.target} - {""}, len(seen.site.live) - 1
+    between = [path for way, path in seen.observed.underlay.paths.items() if ends <= set(way)]
+    all_observed = len(between) == ((others + 1) * others, 2 * others, 2)[len(ends)]
+    passes = all_observed and all(path.udp and not any(lost(path)) for path in between)
+    return replace(problem, variant="passes") if passes and between else problem
 
 
 # -- sizes, sources, addresses ---------------------------------------------------------------------------------------

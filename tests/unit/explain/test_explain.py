@@ -815,6 +815,22 @@ def test_a_rule_that_looks_into_the_packets_drops_only_those_of_containers(site,
     assert (found.id, found.hosts) == (expected, ("node2",))
 
 
+@pytest.mark.parametrize("ends", [("node2", ""), ("node1", "node3"), ("", "")])
+def test_ports_that_were_seen_to_pass_need_no_check(site, ends):
+    problem = Problem("overlay-blocked", ends[0], "", {"port": DATA}, target=ends[1])
+    seen = failed(healthy(site), ("node1", "node2"), problem=problem)
+
+    def cure(seen):
+        (found,) = explain(seen)
+        return causes.cure(found.problems[0])
+
+    assert "these ports pass between the hosts" in cure(seen)
+    paths = {way: path for way, path in seen.observed.underlay.paths.items() if way != ("node1", "node3")}
+    partly = replace(seen, observed=replace(seen.observed, underlay=replace(seen.observed.underlay, paths=paths)))
+    assert ("check that 4789/udp" in cure(partly)) == (ends[0] != "node2")
+    assert "check that 4789/udp" in cure(replace(seen, observed=Observed()))
+
+
 def of_kind(kind, **values):
     def changed(links):
         return [
