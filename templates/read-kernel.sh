@@ -60,6 +60,7 @@ for t in iptables-legacy-save iptables-nft-save; do
 done
 of_network() {
   r routes ip -j -4 route show table all
+  f rules "$(ip -j -4 rule show 2>/dev/null)"
   gets='' unrouted=''
   for a in PEERS; do
     if v=$(ip -j -4 route get "$a" 2>&1); then gets=$gets$v$n; else unrouted="$unrouted$a $v$n"; fi

@@ -431,11 +431,14 @@ class Kernel:
         return [line for line in self.raw.get(tool, "").split("\n") if line]
 
     def networks_routed(self) -> Iterator[tuple[IPv4Network, str]]:
-        """(destination, interface) of all routes in all tables, except for default and local routes."""
+        """(destination, interface) of the routes in all tables that rules use, except for default and local routes."""
+        rules = json_list(self.raw, "rules")
+        used = {str(rule.get("table")) for rule in rules}
         for route in self.routes:
             if route.get("type") in {"local", "broadcast", "multicast"} or route.get("dst") in {None, "default"}:
                 continue
-            yield IPv4Network(str(route["dst"]), strict=False), str(route.get("dev", ""))
+            if not rules or str(route.get("table", "main")) in used:
+                yield IPv4Network(str(route["dst"]), strict=False), str(route.get("dev", ""))
 
 
 def _addresses(text: str) -> frozenset[str]:

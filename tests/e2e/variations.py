@@ -147,9 +147,9 @@ ON_STORE = (
     ),
     Settled("permanent neighbour entries and routes to single hosts", PINNED, UNPINNED),
     Settled(
-        "routes beside the subnet of the network",
+        "routes beside the subnet of the network, and one to it in a table that no rule uses",
         "ip link add dummy-t type veth peer name dummy-p; ip link set dummy-t up; for net in 10.99.1.0/24 10.98.0.0/16 10.99.128.0/17;"
-        " do ip route add $net dev dummy-t; done",
+        " do ip route add $net dev dummy-t; done; ip route add 10.99.0.0/16 dev dummy-t table 77",
         "ip link del dummy-t",
     ),
     Settled(

@@ -815,6 +815,16 @@ def test_a_rule_that_looks_into_the_packets_drops_only_those_of_containers(site,
     assert (found.id, found.hosts) == (expected, ("node2",))
 
 
+@pytest.mark.parametrize(("rules", "found"), [("", True), ("main", False), ("main 7", True)])
+def test_a_route_counts_if_a_rule_uses_its_table(site, rules, found):
+    route = {"dst": "10.99.0.0/16", "dev": "tun0", "table": "7"}
+    seen = with_kernel(healthy(site), "node2", "routes", lambda routes: [*routes, route])
+    used = [{"priority": 9, "src": "all", "table": table} for table in rules.split()]
+    raw = {**seen.observed.kernels["node2"].raw, "rules": json.dumps(used) if used else ""}
+    seen = replace(seen, observed=replace(seen.observed, kernels={**seen.observed.kernels, "node2": Kernel(raw)}))
+    assert [each.id for each in explain(seen)] == (["route-shadow"] if found else [])
+
+
 @pytest.mark.parametrize("ends", [("node2", ""), ("node1", "node3"), ("", "")])
 def test_ports_that_were_seen_to_pass_need_no_check(site, ends):
     problem = Problem("overlay-blocked", ends[0], "", {"port": DATA}, target=ends[1])
