@@ -360,7 +360,7 @@ FAMILY = Family(
             "Every container takes an address, and in a swarm each node takes one more. New containers do not start, or wait for"
             " a long time.",
             "create a second network, or recreate {network} with a larger subnet",
-            explains=("probe-failed",),
+            explains=("probe-failed", "leaked-address"),
         ),
         Cause(
             "engine-down",

@@ -116,6 +116,25 @@ FAMILY = Family(
             drifts=("swarm",),
         ),
         Cause(
+            "networking-off",
+            "an engine takes no part in the networks of its swarm",
+            Severity.ERROR,
+            "The engine answers, and its node is in the swarm. But the engine has not noticed the swarm where it makes networks: it"
+            " listens to no gossip and creates no overlay. It can get there when it starts or is unlocked (moby#34864).",
+            "if this persists for a minute, restart the engine (its containers stop meanwhile)",
+            commands={"": (RESTART,)},
+            fixes=frozenset({""}),
+            touches={"": ENGINE},
+            explains=(
+                "probe-failed",
+                "engines-apart",
+                "overlay-blocked",
+                "names-unresolved",
+                "service-tasks-missing",
+                "network-detached",
+            ),
+        ),
+        Cause(
             "service-tasks-missing",
             "tasks of a service do not run",
             Severity.WARNING,

@@ -15,6 +15,7 @@ from provisioner.explain.base import few
 from provisioner.model import Problem
 from provisioner.system import attached, firewall
 from provisioner.system.firewall import walk
+from provisioner.system.gossip import PORT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -164,6 +165,16 @@ def detached(seen: Seen) -> Iterator[Problem]:
             yield Problem("network-detached", name, evidence, values, where="containers of the engine")
 
 
+def off(seen: Seen) -> Iterator[Problem]:
+    """Find nodes of a swarm whose engine listens to no gossip, although it answers and its node is active."""
+    for name in seen.site.live if seen.site.control == "swarm" else ():
+        facts = seen.site.facts[name]
+        listening = {port for kind, port, _ in facts.ports if kind.startswith("tcp")}
+        if PORT not in listening and seen.site.plane.joined(facts):
+            evidence = f"its swarm node is active, but nothing listens on {PORT}/tcp"
+            yield Problem("networking-off", name, evidence, {"host": name}, where=f"{name}: engine")
+
+
 def in_container(seen: Seen) -> Iterator[Problem]:
     """Find an external store that runs in a container of an engine which needs the store."""
     endpoints = seen.site.inventory.the_store.endpoints or () if seen.site.control == "kv" else ()
@@ -250,4 +261,4 @@ def _exempt(address: str, no_proxy: str) -> bool:
     return False
 
 
-DETECTORS = (engines, left, store_servers, services, wiped, detached, in_container, loopback, proxies)
+DETECTORS = (engines, left, store_servers, services, wiped, detached, off, in_container, loopback, proxies)

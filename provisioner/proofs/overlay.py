@@ -45,7 +45,7 @@ _PER_HOST = 3.0  # seconds; measured: twenty hosts on two cores took one minute
 _START = 120.0  # seconds for a container to start; many at once take long on slow machines
 _GLANCE = 1.0  # seconds between two calls of the judge
 _STARTS = (
-    25.0  # seconds for a probe to start; an engine waits 20 for a manager of its swarm, and tries that several times
+    12.0  # seconds until the judge is asked about probes that have not started; on busy machines, they take several
 )
 _JUDGING = 10.0  # seconds to wait for a judge that is still at work when the probes have ended
 _AT_ONCE = 4  # networks: each uses a channel of the host's connection, and sshd allows ten (MaxSessions)

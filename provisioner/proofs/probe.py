@@ -41,7 +41,7 @@ _ANY = range(256)  # exit codes
 _SHORTEST = 10.0  # seconds: the minimum for a replacement probe
 _GLANCE = 0.5  # seconds between two checks of `enough`
 _END = 20.0  # seconds for a container and its image to be removed
-_END_SILENT = 1.0  # the same, if the host or its engine is silent
+_END_SILENT = 1.0  # the same, if the host or its engine is silent, or if the container does not start
 _INTERRUPTED = 5.0  # seconds that Ctrl-C waits for this removal
 _BEYOND = 2  # other hosts that a probe tries to reach from an internal network
 _LABEL = 63  # characters: the longest label in DNS
@@ -170,6 +170,7 @@ class Probe:
         self.enough = Event()  # set: the probe must stop waiting for what it has not seen yet
         self.patience = patience
         self._silent = 0  # checks in a row that neither the host nor the engine answered
+        self._given_up = False  # before its container started
 
     @property
     def _suffix(self) -> str:
@@ -223,6 +224,7 @@ class Probe:
             while not (self.evidence.address or self.evidence.interfaces or self.evidence.error):
                 self._read_some(until)
                 if self.enough.is_set() and not self.evidence.address:
+                    self._given_up = True
                     self._fail(
                         f"it has not started after {time.monotonic() - began:.0f} seconds, and waiting longer can't help"
                     )
@@ -387,7 +389,7 @@ class Probe:
             return
         try:
             with self._stream as stream:
-                result = stream.finish(_END_SILENT if self._silent else _END)
+                result = stream.finish(_END_SILENT if self._silent or self._given_up else _END)
         except TransportError as error:
             self.remark = f"its probe may remain on the host for some minutes ({error.what})"
         else:

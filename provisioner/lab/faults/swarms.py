@@ -6,7 +6,7 @@ from provisioner.lab.faults.filters import rule_fault
 _SWARM = ("swarm",)
 _KEY = "/run/fault-swarm-key"
 _TOKEN = "/run/fault-swarm-token"  # noqa: S105 # a path
-_WAIT = "for n in $(seq 60); do {} && exit 0; sleep 0.5; done; exit 1"
+_WAIT = "for n in $(seq 60); do {} && exit 0; sleep 0.5; done; exit 1"  # 30 seconds
 _DOWN = """(for id in $(docker node ls --format '{{.ID}} {{.Status}}' | sed -n 's/ Down$//p'); do
   docker node demote "$id" >/dev/null 2>&1; docker node rm --force "$id" || exit 1; done)"""
 # A manager that leaves before it has ceased to be one stays a member of the managers' quorum.
@@ -61,8 +61,12 @@ FAULTS = (
         "swarm-locked",
         "the swarm has autolock, and the host's engine was restarted",
         f"docker swarm update --autolock=true >/dev/null && (umask 077; docker swarm unlock-key -q >{_KEY}) || exit 1\nsleep 5; systemctl restart docker",
-        f"[ -s {_KEY} ] || exit 0; docker swarm unlock <{_KEY}; "
-        + _WAIT.format(f"docker swarm update --autolock=false >/dev/null 2>&1 && rm {_KEY}"),
+        # An engine that is unlocked sometimes does not notice its swarm where it makes networks.
+        f"[ -s {_KEY} ] || exit 0; docker swarm unlock <{_KEY}; ("
+        + _WAIT.format(f"docker swarm update --autolock=false >/dev/null 2>&1 && rm {_KEY}")
+        + ") || exit 1; ("
+        + _WAIT.format("ss -Hltn 'sport = :7946' | grep -q .")
+        + ") || systemctl restart docker",
         stores=_SWARM,
     ),
     Fault(

@@ -45,6 +45,23 @@ def test_a_node_that_left_explains_that_no_container_starts_there():
     assert f"docker node rm --force {IDS['node2']}" in causes.cure(found.problems[0])
 
 
+def test_an_engine_that_has_not_noticed_its_swarm():
+    # Seen in the lab, on an engine 28.5.2 whose node was unlocked: it listened on 2377/tcp only, until it was restarted.
+    only = "\n".join(line for line in FOUND["node2"].raw["ports"].split("\n") if " 7946 " not in line)
+    probe = Problem("probe-failed", "node2", "attaching to network failed", network="demo")
+    proof = ProofResult("overlay", "demo", State.FAILED, problems=(probe,))
+    (found,) = explain(seen(FOUND | {"node2": with_raw(FOUND["node2"], ports=only)}, proofs=(proof,)))
+    assert (found.id, found.hosts, [each.id for each in found.explained]) == (
+        "networking-off",
+        ("node2",),
+        ["probe-failed"],
+    )
+    assert [command.split("  #")[0] for command in causes.to_run(found.problems[0])] == ["systemctl restart docker"]
+    assert explain(seen(FOUND | {"node2": with_raw(out("node2"), ports=only)})) == explain(
+        seen(FOUND | {"node2": out("node2")})
+    )
+
+
 def test_a_node_that_has_not_finished_to_leave_is_not_without_a_leader():
     half = put("node2", NodeID="", LocalNodeState="active", ControlAvailable=False, RemoteManagers=None)
     (found,) = explain(seen(FOUND | {"node2": half}))
