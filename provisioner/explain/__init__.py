@@ -1,9 +1,13 @@
 """Finds the causes of failures in the observations of a run: detectors find problems, then consequences are hidden. Pure.
 
-paths: packets lost between two hosts. hops: packets lost inside an overlay. kernels: routes, rules and forwarding entries.
+paths: packets lost between two hosts. hops: packets lost inside an overlay.
+settings: kernel settings, modules and routes. rules: packet filters. bridges: docker_gwbridge and full bridges.
+devices: VXLAN devices and ports of overlays. interfaces: those of containers. forwarding: entries for containers on other hosts.
+addresses: those that are in use twice. subnets: those that are full.
 engines: engines and their store. messages: what engines say. names: names that containers do not resolve, or to a wrong address.
 reach: containers that do not answer. tables: what engines know from gossip. versions: known errors of engines.
 hosts: hosts that dropped out or drifted.
+overlays: what detectors look up about networks and containers.
 Checks and proofs also find problems. A problem that another one explains at the same place is a consequence. It is counted, but
 not reported as a cause. Problems without an explanation are reported with their evidence.
 """
@@ -16,7 +20,26 @@ from typing import TYPE_CHECKING
 
 from provisioner import causes
 from provisioner.causes.proofs import SYMPTOMS
-from provisioner.explain import engines, fixes, hops, hosts, kernels, messages, names, paths, reach, tables, versions
+from provisioner.explain import (
+    addresses,
+    bridges,
+    devices,
+    engines,
+    fixes,
+    forwarding,
+    hops,
+    hosts,
+    interfaces,
+    messages,
+    names,
+    paths,
+    reach,
+    rules,
+    settings,
+    subnets,
+    tables,
+    versions,
+)
 from provisioner.explain.base import Seen
 from provisioner.explain.hops import firm
 from provisioner.explain.paths import summaries
@@ -37,8 +60,21 @@ NOTHING = Observed()
 _Spot = tuple[str, ...]
 _LAST = {"drift": 1, **dict.fromkeys(SYMPTOMS, 2), "unexplained": 3}  # sorted after known causes: `up` repairs drift
 _UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
-_OF_HOSTS: tuple[Detector, ...] = tuple(
-    detect for module in (engines, versions, kernels, messages, tables, names, reach) for detect in module.DETECTORS
+_OF_HOSTS: tuple[Detector, ...] = (
+    *engines.DETECTORS,
+    *versions.DETECTORS,
+    *settings.DETECTORS,
+    *rules.DETECTORS,
+    *bridges.DETECTORS,
+    *devices.DETECTORS,
+    *addresses.DETECTORS,
+    *interfaces.DETECTORS,
+    *forwarding.DETECTORS,
+    *subnets.DETECTORS,
+    *messages.DETECTORS,
+    *tables.DETECTORS,
+    *names.DETECTORS,
+    *reach.DETECTORS,
 )
 OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
 _OF_THE_ENGINE = frozenset(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from provisioner.explain.kernels import of_kernels
+from provisioner.explain.overlays import of_kernels
 from provisioner.model import Problem
 from provisioner.observe.hops import Counts, Point
 

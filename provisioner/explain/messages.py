@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from provisioner.explain import kernels, paths
+from provisioner.explain import paths, subnets
 from provisioner.model import Problem
 from provisioner.observe.kernel import Said
 from provisioner.system.gossip import PORT
@@ -113,7 +113,7 @@ def _symptom(seen: Seen, name: str, meaning: Meaning) -> Problem | None:
 
 def _may_be_full(seen: Seen, network: str) -> bool:
     """Return whether a line about a lack of addresses, which names no network, can be about this one. Some in use are unknown."""
-    used, room = kernels.filled(seen, network)
+    used, room = subnets.filled(seen, network)
     return 2 * used >= room
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provisioner.explain.base import few
-from provisioner.explain.kernels import names_of, overlays, within
+from provisioner.explain.overlays import names_of, overlays, within
 from provisioner.model import Problem
 from provisioner.system import attached
 

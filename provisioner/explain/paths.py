@@ -9,8 +9,9 @@ from itertools import chain
 from math import ceil
 from typing import TYPE_CHECKING
 
-from provisioner.explain import kernels, reach
+from provisioner.explain import reach
 from provisioner.explain.base import few
+from provisioner.explain.overlays import of_kernels
 from provisioner.model import PathSeen, PortSeen, Problem
 from provisioner.observe import underlay
 
@@ -460,7 +461,7 @@ def _mtus(seen: Seen) -> dict[str, int]:
     for name, network in networks.items():
         if network.is_global and name not in found and (mtu := getattr(network, "mtu", None)):
             found[name] = int(mtu) - network.headers
-    for host, listed in kernels.of_kernels(seen).items():
+    for host, listed in of_kernels(seen).items():
         for name, entry in listed.items():
             space = seen.observed.kernels[host].space_of(str(entry.get("Id", "")))
             for link in space.vxlans if space and name in networks else ():

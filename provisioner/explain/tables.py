@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane import swarm
 from provisioner.explain.base import few
-from provisioner.explain.kernels import endpoints, names_of, overlays
+from provisioner.explain.overlays import endpoints, names_of, overlays
 from provisioner.model import Problem
 from provisioner.system import attached
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from provisioner.explain.base import Seen
-    from provisioner.explain.kernels import Endpoint
+    from provisioner.explain.overlays import Endpoint
     from provisioner.observe.tables import Table
 
 
