@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from captured import HOSTS, capture, container, with_http, with_unit
 
-from provisioner.explain import Seen
+from provisioner.explain import Seen, problems
 from provisioner.model import Drift, Failure, Kind, Outcome, Pair, Problem, ProofResult, State
 from provisioner.observe import Observed
 from provisioner.observe.kernel import Kernel
@@ -22,7 +22,7 @@ from provisioner.system.facts import sections
 from provisioner.system.firewall import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.system.facts import Facts
@@ -129,6 +129,51 @@ def failed(seen: Seen, *ways: tuple[str, str], problem: Problem | None = None) -
     return replace(
         seen, proofs=(replace(proof, state=State.FAILED, pairs=pairs, problems=problems, error="not proven"),)
     )
+
+
+# -- a container on each host -----------------------------------------------------------------------------------------
+
+
+BOX = {name: next(s for s in kernel(name).spaces.values() if not s.network and s.inner) for name in HOSTS}
+GIVEN = {name: box.inner[0] for name, box in BOX.items()}  # host -> address, MAC address
+NOW, OLD, YOUNG = 1_795_973_993, 600, 2
+
+
+def since(ages: Mapping[str, int]) -> str:
+    return "\n".join([str(NOW), *(f"{NOW - age} /var/run/docker/netns/{name}" for name, age in ages.items()), ""])
+
+
+def attached(seen: Seen, host: str, **more: object) -> Seen:
+    """Let the engine of a host list its container."""
+    address, mac = GIVEN[host]
+    given = {"NetworkID": NETWORK, "IPAddress": address, "MacAddress": mac}
+    return with_containers(seen, host, running(f"web-{host}", NetworkSettings={"Networks": {"demo": given}}, **more))
+
+
+def cluster(
+    site: Callable[..., Site],
+    scope: str = "swarm",
+    *,
+    age: int = OLD,
+    engine: str = "active",
+    listed: Sequence[str] = HOSTS,
+) -> Seen:
+    """Three hosts with one container each. age: of node1's container. engine: the state of node1's engine."""
+    seen = healthy(site)
+    for host in HOSTS:
+        facts = seen.site.facts[host]
+        networks = [{**each, "Scope": scope} if each["Name"] == "demo" else each for each in facts.networks.values()]
+        seen = replace(seen, site=seen.site.known(host, with_http(facts, "networks", networks)))
+        seen = attached(seen, host) if host in listed else seen
+        ages = since({BOX[host].name: age if host == "node1" else OLD, SPACE: OLD})
+        seen = with_kernel(seen, host, "since", lambda _, ages=ages: ages)
+        seen = with_kernel(seen, host, "engine-state", lambda _, is_=engine if host == "node1" else "active": is_)
+    return seen
+
+
+def named(seen: Seen) -> list[tuple[str, ...]]:
+    """Return the problems without their texts."""
+    return [(each.id, each.variant, each.host, each.target, each.network) for each in problems(seen)]
 
 
 # -- one scene for each cause -------------------------------------------------------------------------------------------

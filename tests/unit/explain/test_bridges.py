@@ -1,4 +1,4 @@
-"""docker_gwbridge, and the neighbour table: what is wrong, and what looks alike."""
+"""docker_gwbridge: what is wrong, and what looks alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from provisioner import causes
 from provisioner.explain import problems
 
 DEFAULT = {"dst": "default", "gateway": "192.168.56.1", "dev": "eth0"}
-LOG = "[12.0] neighbour: arp_cache: neighbor table overflow!\n"
 
 
 def narrow(seen, mtu):
@@ -47,23 +46,3 @@ def test_a_network_for_outbound_traffic_that_does_not_exist(site):
     ]
     seen = with_containers(healthy(site, node2=with_http(facts, "networks", internal)), "node2", running("web"))
     assert not problems(seen)
-
-
-@pytest.mark.parametrize(
-    ("used", "log", "expected"),
-    [
-        ("000003f2", "", True),  # 1010 of 1024
-        ("00000300", LOG, True),  # it was full within the last minutes, and may be again
-        ("", LOG, True),  # unknown
-        ("00000040", LOG, False),  # the line is old
-        ("00000300", "", False),
-        ("xyz", "", False),
-    ],
-)
-def test_the_neighbour_table(site, used, log, expected):
-    limit = lambda text: f"{text.rstrip()}\nnet/ipv4/neigh/default/gc_thresh3=1024\n"  # noqa: E731
-    seen = with_kernel(healthy(site), "node2", "sysctl", limit)
-    seen = with_kernel(
-        with_kernel(seen, "node2", "neighbour-count", lambda _: f"{used}\n"), "node2", "kernel-log", lambda _: log
-    )
-    assert [each.id for each in problems(seen)] == (["neigh-overflow"] if expected else [])
