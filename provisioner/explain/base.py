@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from provisioner.model import Problem
 from provisioner.observe import Observed
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.model import Failure, Outcome, ProofResult
 
+_T = TypeVar("_T")
 _SHOWN = 3  # most items that a problem's evidence lists
 
 
@@ -24,6 +26,7 @@ class Seen:
 
     findings: problems that checks found before. lost: host -> why it dropped out.
     earlier: the previous observation. Problems that are only in one of the two are temporary and are not reported.
+    results: see `once`.
     """
 
     site: Site
@@ -33,11 +36,27 @@ class Seen:
     findings: tuple[Problem, ...] = ()
     lost: Mapping[str, Failure] = field(default_factory=dict)
     earlier: Observed | None = None
+    results: dict[Callable[[Seen], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def only(self, names: Collection[str]) -> Seen:
-        """Return a copy with only the kernels of these hosts."""
+        """Return a copy with only the kernels of these hosts, or the same object if there are no others."""
         kernels = {name: kernel for name, kernel in self.observed.kernels.items() if name in names}
+        if len(kernels) == len(self.observed.kernels):
+            return self
         return replace(self, observed=replace(self.observed, kernels=kernels))
+
+
+def once(compute: Callable[[Seen], _T]) -> Callable[[Seen], _T]:
+    """Make a function compute its result once for each `Seen`. All callers get the same object, and must not change it."""
+
+    @wraps(compute)
+    def result(seen: Seen) -> _T:
+        if compute not in seen.results:
+            seen.results[compute] = compute(seen)
+        found: _T = seen.results[compute]
+        return found
+
+    return result
 
 
 def few(texts: Sequence[str]) -> str:
@@ -46,4 +65,4 @@ def few(texts: Sequence[str]) -> str:
     return ", ".join(texts[:_SHOWN]) + more
 
 
-Detector = Callable[[Seen], Iterator[Problem]]
+Detector = Callable[[Seen], Iterable[Problem]]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provisioner.explain import paths, subnets
+from provisioner.explain.base import once
 from provisioner.model import Problem
 from provisioner.observe.kernel import Said
 from provisioner.system.gossip import PORT
@@ -94,9 +95,14 @@ def _problems(seen: Seen) -> list[Problem]:
     return [*seen.findings, *(problem for result in seen.proofs for problem in result.problems)]
 
 
+@once
+def _on_paths(seen: Seen) -> tuple[Problem, ...]:
+    return tuple(problem for detect in paths.DETECTORS for problem in detect(seen))
+
+
 def _symptom(seen: Seen, name: str, meaning: Meaning) -> Problem | None:
     """Return the problem that the cause explains; None if there is none, or if the cause was found otherwise."""
-    found = [*_problems(seen), *(problem for detect in paths.DETECTORS for problem in detect(seen))]
+    found = [*_problems(seen), *_on_paths(seen)]
     if any(problem.id == meaning.cause and problem.host in {"", name} for problem in found):
         return None
     if _DOWN in meaning.symptoms and name in seen.site.live and not seen.site.facts[name].engine:

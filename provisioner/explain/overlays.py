@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
+from provisioner.explain.base import once
 from provisioner.model import Problem
 from provisioner.system import attached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Space
@@ -28,7 +29,8 @@ def overlays(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
     return {name: found for name, found in networks if found.get("Driver") in _OVERLAYS and not found.get("Ingress")}
 
 
-def of_kernels(seen: Seen) -> dict[str, dict[str, dict[str, Any]]]:
+@once
+def of_kernels(seen: Seen) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """Return the overlay networks that each observed kernel may have: host -> name -> entry of the API's network list.
 
     This includes networks that only other engines list: an engine whose store is down lists none, but its kernel has them.
@@ -65,7 +67,8 @@ class Endpoint:
     settled: bool = False
 
 
-def endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
+@once
+def endpoints(seen: Seen) -> Mapping[str, Mapping[str, Sequence[Endpoint]]]:
     """Return network -> address -> containers with it, from the interfaces in the containers' namespaces."""
     found: dict[str, dict[str, list[Endpoint]]] = defaultdict(lambda: defaultdict(list))
     listed = of_kernels(seen)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provisioner.explain.base import few
+from provisioner.explain.base import few, once
 from provisioner.model import Problem
 from provisioner.system import attached
 
@@ -31,7 +31,8 @@ class Way:
     found: str = ""
 
 
-def unreached(seen: Seen) -> Iterator[Problem]:
+@once
+def unreached(seen: Seen) -> tuple[Problem, ...]:
     """Find containers that do not answer one on another host.
 
     A container may ignore echo requests. So one that answers nobody counts only if it gets no answer from the other one either, or if
@@ -44,10 +45,12 @@ def unreached(seen: Seen) -> Iterator[Problem]:
         back = ways.get((other, one, network))
         if way.found and ((other, network) in answer or (back and back.found) or _absent(seen, way)):
             groups[network, way.found].append(way)
-    for (network, found), of_it in groups.items():
-        proven = _proven(seen, network, of_it)
-        if proven or found == "none":
-            yield _problem(seen, network, found, of_it, variant="running" if proven else "")
+    proven = {key: _proven(seen, key[0], of_it) for key, of_it in groups.items()}
+    return tuple(
+        _problem(seen, network, found, of_it, variant="running" if proven[network, found] else "")
+        for (network, found), of_it in groups.items()
+        if proven[network, found] or found == "none"
+    )
 
 
 def _proven(seen: Seen, network: str, ways: list[Way]) -> bool:
