@@ -8,8 +8,12 @@ failed='' v=''
 r() {
   k=$1
   shift
-  v=$("$@") && f "$k" "$v" && return
-  failed="$failed$k $("$@" 2>&1 >/dev/null | head -n 1 | cut -c1-300)$n"
+  # What it prints, and one more line: 0, or 1 and the first line of its errors.
+  v=$({ e=$("$@" 2>&1 >&3 3>&-) && echo "${n}0" || echo "${n}1 $(printf '%s\n' "$e" | head -n 1 | cut -c1-300)"; } 3>&1)
+  e=${v##*"$n"}
+  v=$(printf %s "${v%"$n"*}")
+  [ "$e" = 0 ] && f "$k" "$v" && return
+  failed="$failed$k ${e#* }$n"
   v=''
   return 1
 }

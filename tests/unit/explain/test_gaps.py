@@ -264,6 +264,20 @@ def test_programs_that_are_missing_or_fail_on_a_host(host, changed, unread, spac
     assert found.has("iptables-nft-save") is ("iptables-nft" not in unread)
 
 
+def test_a_program_that_fails_runs_once(host, tmp_path):
+    runs = tmp_path / "runs"
+    found = host(iptables_nft_save=f"echo run >>{runs}; echo '*filter'; echo no >&2; echo more >&2; exit 4")
+    assert runs.read_text() == "run\n"
+    assert "rules of iptables-nft not read: no" in found.unread
+
+
+def test_a_warning_is_no_failure_and_no_output(host):
+    found = host(nsenter='shift; exec "$@"', bridge="echo warning >&2; echo '[]'; echo; echo warning >&2")
+    assert found.unread == ""
+    assert [each.forwarding for each in found.spaces.values()] == [{}, {}]
+    assert found.raw["space:1-aaaaaaaaaa:forwarding"] == "[]\n"
+
+
 # -- the outcome ------------------------------------------------------------------------------------------------------------
 
 
