@@ -82,6 +82,7 @@ inside() {
   return 1
 }
 of_spaces() {
+  jobs=''
   # Since when each namespace exists, and the time now, in seconds since 1970.
   f since "$(date +%s; stat -c '%Y %n' /var/run/docker/netns/* 2>/dev/null)"
   for s in /var/run/docker/netns/*; do
@@ -89,17 +90,14 @@ of_spaces() {
     case $name in default | *[!a-zA-Z0-9_-]*) continue ;; esac
     inside links ip -d -j link || continue
     inside addresses ip -j -4 address
-    # In the namespace of a container: which names of others its DNS server does not know.
+    # In the namespace of a container: which names of others its DNS server does not know, and which others do not answer it.
     for asked in NAMES; do
       own=${asked%% *}
-      # shellcheck disable=SC2086
-      case $v in *"\"${own:-none}\""*) f "names:$own" "$(nsenter "--net=$s" timeout 5 perl -e "$ASK" ${asked#* } 2>/dev/null)" ;; esac
+      case $v in *"\"${own:-none}\""*) jobs="${jobs}names $own $s ${asked#* }$n" ;; esac
     done
-    # In the same one: which containers on other hosts do not answer it.
     for asked in ECHOES; do
       own=${asked%% *}
-      # shellcheck disable=SC2086
-      case $v in *"\"${own:-none}\""*) f "echo:$own" "$(nsenter "--net=$s" timeout 5 perl -e "$ASK_OTHERS" ${asked#* } 2>/dev/null)" ;; esac
+      case $v in *"\"${own:-none}\""*) jobs="${jobs}echo $own $s ${asked#* }$n" ;; esac
     done
     inside neighbours ip -j -4 neigh
     case $name in
@@ -112,6 +110,7 @@ of_spaces() {
       *) inside routes ip -j -4 route ;;
     esac
   done
+  [ -z "$jobs" ] || f asked "$(printf %s "$jobs" | perl -e "$TOGETHER" "$ASK" "$ASK_OTHERS" 2>/dev/null)"
 }
 if command -v ip >/dev/null && r links ip -d -j link; then
   of_network

@@ -513,9 +513,9 @@ def script(
         "LIST_RULES": shlex.quote(LISTED),
         "TOOLS": shlex.join(tools),
     }
-    ask = f"ASK={shlex.quote(render.text('names.pl'))}\n" if names else ""
-    ask += f"ASK_OTHERS={shlex.quote(render.text('echo.pl'))}\n" if echoes else ""
-    ask += f"ASK_ENGINE={shlex.quote(render.text('tables.pl'))}\n" if gossip else ""
+    programs = {"ASK": "names.pl", "ASK_OTHERS": "echo.pl", "TOGETHER": "together.pl"} if names or echoes else {}
+    programs |= {"ASK_ENGINE": "tables.pl"} if gossip else {}
+    ask = "".join(f"{variable}={shlex.quote(render.text(name))}\n" for variable, name in programs.items())
     return reading.framed("reading the host's kernel", render.filled(render.program("read-kernel.sh"), words), ask)
 
 
@@ -555,7 +555,7 @@ def observe(
 def parsed(name: str, raw: bytes) -> Kernel:
     """Parse and validate one host's answer. Raises ProvisionerError."""
     try:
-        found = Kernel(system_facts.sections(raw))
+        found = Kernel(_by_container(system_facts.sections(raw)))
     except ValueError as error:
         raise Malformed(f"the state of its kernel can't be parsed: {error}", host=name) from error
     try:
@@ -564,6 +564,15 @@ def parsed(name: str, raw: bytes) -> Kernel:
         error.host = name
         raise
     return found
+
+
+def _by_container(raw: dict[str, str]) -> dict[str, str]:
+    """Return the sections with one for each container that asked others, such as "names:10.99.0.2"; see together.pl."""
+    for line in raw.pop("asked", "").split("\n"):
+        key, _, said = line.partition(" ")
+        if key.startswith(("names:", "echo:")):
+            raw[key] = f"{raw.get(key, '')}{said}\n"
+    return raw
 
 
 def _parse_all(found: Kernel) -> None:

@@ -6,6 +6,7 @@ that, a missing program is a failure.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -44,6 +45,14 @@ case "$*" in *"-t mangle"*MARK* | *"--dport 4789"*DROP*) exit 0 ;; esac
 exec /usr/sbin/xtables-nft-multi iptables "$@"
 END
 """
+IMAGE = "tar c -T /dev/null | docker import - tests/box >/dev/null"
+MOUNTS = " ".join(
+    f"--mount type=bind,src={folder},dst={folder},readonly" for folder in ("/usr", "/bin", "/lib", "/lib64")
+)
+SERVER = (
+    "use Socket; socket S, PF_INET, SOCK_STREAM, 6; setsockopt S, SOL_SOCKET, SO_REUSEADDR, 1;"
+    " bind S, sockaddr_in(8080, INADDR_ANY) or die; listen S, 9; close C while accept C, S"
+)
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(2 * VAGRANT_UP)]
 
@@ -201,6 +210,29 @@ def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
     assert "✓ overlay on sealed: 2 of 2 pairs" in ended.stdout, ended.stdout
     assert re.search(r"packets to 192\.168\.56\.1[12].* are not encrypted", ended.stdout), ended.stdout
     assert "an encrypted network sends readable packets: node1, node2" in ended.stdout, ended.stdout
+
+
+def causes(training: Training, command: str) -> dict[str, list[str]]:
+    """Run `doctor` or `verify` on the swarm. Returns the causes that it finds, and their hosts."""
+    ended = training.run("provisioner", command, "swarm.yml", "--json", check=False)
+    return {cause["id"]: cause["hosts"] for cause in json.loads(ended.stdout)["causes"]}
+
+
+def test_a_published_port_that_one_node_does_not_answer(training):
+    """Kernels of the lab's hosts may have no IPVS, which serves virtual addresses and published ports of a swarm's services."""
+    on_both(training, f"ln -sf /etc/alternatives/iptables /usr/sbin/iptables; {IMAGE}; systemctl restart docker")
+    service = f"docker service create --quiet --name web --mode global --publish 8080:8080 {MOUNTS} tests/box perl -e {shlex.quote(SERVER)}"
+    training.sh(
+        "node1",
+        f"for n in $(seq 60); do docker node ls | grep -c Ready.*Active | grep -q 2 && break; sleep 2; done; timeout 120 {service}",
+    )
+    assert causes(training, "doctor") == {}
+    # The routing mesh of node2 loses what comes from other hosts.
+    mesh = "nsenter --net=/var/run/docker/netns/ingress_sbox iptables"
+    training.sh("node2", f"{mesh} -I INPUT -p tcp --dport 8080 -j DROP")
+    assert causes(training, "doctor") == {"published-unanswered": ["node2"]}
+    training.sh("node2", f"{mesh} -D INPUT -p tcp --dport 8080 -j DROP")
+    assert causes(training, "doctor") == {}
 
 
 def test_destroyed_machines_leave_nothing(training):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from captured import with_http
@@ -17,6 +20,9 @@ from provisioner.model import PhaseEnded, State
 from provisioner.observe import Observed, gaps
 from provisioner.observe.kernel import Kernel, parsed, script
 from provisioner.runner import diagnose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ALL = "routes, settings, the engine's rules, bridges"
 SPACES = f"space:{SPACE}"
@@ -195,16 +201,15 @@ def host(tmp_path):
     for name in ("sh", "awk", "cat", "cut", "date", "grep", "head", "sed", "stat", "tail", "tr"):
         (programs / name).symlink_to(shutil.which(name))
 
-    def read(**changed: str) -> Kernel:
+    def read(names: Sequence[str] = (), echoes: Sequence[str] = (), **changed: str) -> Kernel:
         fakes = {**FAKES, **{name.replace("_", "-"): text for name, text in changed.items()}}
         for name, text in fakes.items():
             (programs / name).write_text(f"#!/bin/sh\n{text}\n")
             (programs / name).chmod(0o755 if text else 0)
             if not text:
                 (programs / name).unlink()
-        body = script([], tools=gaps.sought(facts("node1"), manages=False)).replace(
-            "/var/run/docker/netns", str(spaces)
-        )
+        tools = gaps.sought(facts("node1"), manages=False)
+        body = script([], names=names, echoes=echoes, tools=tools).replace("/var/run/docker/netns", str(spaces))
         done = subprocess.run(
             [shutil.which("sh"), "-c", body], env={"PATH": str(programs)}, capture_output=True, check=True
         )
@@ -276,6 +281,24 @@ def test_a_warning_is_no_failure_and_no_output(host):
     assert found.unread == ""
     assert [each.forwarding for each in found.spaces.values()] == [{}, {}]
     assert found.raw["space:1-aaaaaaaaaa:forwarding"] == "[]\n"
+
+
+def test_containers_of_several_networks_ask_side_by_side(host, tmp_path):
+    (tmp_path / "bin/perl").symlink_to(shutil.which("perl"))
+    own = [f"10.{net}.0.2" for net in range(12)]
+    addresses = json.dumps([{"local": address} for address in own])
+    began = time.monotonic()
+    found = host(
+        [f"{address} web/0123456789ab" for address in own],
+        [f"{address} 10.99.0.3 10.99.0.4" for address in own],
+        ip=f"case $* in *' link') echo '{LINK}' ;; *' address') echo '{addresses}' ;; *) echo '[]' ;; esac",
+        nsenter='shift; exec "$@"',
+        # Stands for the two programs, which get the containers as their last arguments.
+        timeout=f"{shutil.which('sleep')} 0.5; echo asked 1; case $5 in */*) echo ${{5%/*}} 10.99.0.9 ;; *) echo $5 none; echo $6 small ;; esac",
+    )
+    assert time.monotonic() - began < 12 * 0.5
+    assert found.resolved == {address: {"web": (frozenset({"10.99.0.9"}),)} for address in own}
+    assert found.unanswered == {address: {"10.99.0.3": "none", "10.99.0.4": "small"} for address in own}
 
 
 # -- the outcome ------------------------------------------------------------------------------------------------------------
