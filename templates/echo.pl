@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Socket;
 
-my ($ROUNDS, $WAIT, $SMALL) = (4, 0.6, 64);  # how often each address is asked; seconds between two times; bytes with all headers
+my ($ROUNDS, $WAIT, $SMALL) = (3, 0.5, 64);  # how often each address is asked; seconds between two times; bytes with all headers
 {% include "clock.pl" %}
 socket my $echo, PF_INET, SOCK_RAW, 1 or exit 1;
 setsockopt $echo, 0, 10, pack "i", 3 or exit 1;  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE: set DF, ignore the cached path MTU
