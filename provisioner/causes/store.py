@@ -170,8 +170,8 @@ FAMILY = Family(
             "store-down",
             "the store's service is down on a host",
             Severity.ERROR,
-            "The engine reaches the store through a service on its own host. While that service is down, no container on the"
-            " host can join a network.",
+            "The store has a service on this host, which does not run. An engine that reaches the store through it starts no"
+            " container on a network. If more servers stop, the store has no leader, and no engine can use it.",
             "bring the store back first: provisioner up INVENTORY",
             drifts=("server", "store", "network", "consul.service", "etcd.service", "zookeeper.service"),
             explains=("probe-failed", "store-no-leader"),

@@ -163,22 +163,22 @@ def _store_of(facts: Facts) -> str:
 
 def _closed(site: SiteView, backend: ManagedStore, host: str, own: str) -> Closed | None:
     """Return the result of `Kv.closed` for a managed store. own: URL of the engine's store."""
-    down = _down(site, backend)
-    if host in down and _OF_THE_HOST in own and not backend.sought.through:
+    without = down(site, backend)
+    if host in without and _OF_THE_HOST in own and not backend.sought.through:
         what = f"its engine can't use the store: {backend.title} does not run on this host"
         return Closed(Problem("store-down", host, what))
     if why := backend.shut_out(site, host):
         return Closed(Problem("agent-shut-out", host, f"its engine can't use the store: {why}"))
     voters = [site.facts[name] for name in site.servers if name in site.live]
-    lost = len(set(site.servers) - set(down)) < site.quorum  # the others notice it only after some seconds
+    lost = len(set(site.servers) - set(without)) < site.quorum  # the others notice it only after some seconds
     if lost or (voters and not any(map(backend.led, voters))):
-        where = f"; it does not run on {', '.join(down)}" if down else ""
+        where = f"; it does not run on {', '.join(without)}" if without else ""
         what = f"{backend.title} has no leader, so engines can't use it{where}"
         return Closed(Problem("store-no-leader", host, what, variant="managed"), heals=0.0 if lost else ELECTION)
     return None
 
 
-def _down(site: SiteView, backend: ManagedStore) -> list[str]:
+def down(site: SiteView, backend: ManagedStore) -> list[str]:
     """Return the live hosts on which the store should run and does not."""
     here = [name for name in site.live if backend.runs_on(site, name)]
     return [name for name in here if not any(site.facts[name].unit(unit).up for unit in backend.sought.units)]

@@ -10,7 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from provisioner import stores
-from provisioner.controlplane import swarm
+from provisioner.controlplane import kv, swarm
 from provisioner.explain.base import few
 from provisioner.model import Problem
 from provisioner.system import attached, firewall
@@ -81,7 +81,7 @@ def store_servers(seen: Seen) -> Iterator[Problem]:
     site = seen.site
     names: dict[str, list[str]] = defaultdict(list)
     for request in site.plane.sought(site.inventory).requests:
-        if ":" not in request.where:  # not at another host
+        if request.where.startswith("/") or ":" not in request.where:  # not at another host
             names[request.where].append(request.name)
     for host, (where, requests) in product(site.live, names.items()):
         answers = [site.facts[host].http(name) for name in requests]
@@ -93,6 +93,16 @@ def store_servers(seen: Seen) -> Iterator[Problem]:
             yield Problem(
                 "store-hangs", host, evidence + frozen.evidence, values, frozen.variant, where=frozen.unit or place
             )
+
+
+def stopped_servers(seen: Seen) -> Iterator[Problem]:
+    """Find hosts on which a server or an agent of the store was set up and does not run."""
+    backend = seen.site.managed if seen.site.control == "kv" else None
+    for host in kv.down(seen.site, backend) if backend else ():
+        for unit in backend.sought.units if backend else ():
+            found = seen.site.facts[host].unit(unit)
+            if found.load == "loaded":
+                yield Problem("store-down", host, f"{unit} is {found.active}", {"host": host}, where=f"{host}: {unit}")
 
 
 def left(seen: Seen) -> Iterator[Problem]:
@@ -261,4 +271,16 @@ def _exempt(address: str, no_proxy: str) -> bool:
     return False
 
 
-DETECTORS = (engines, left, store_servers, services, wiped, detached, off, in_container, loopback, proxies)
+DETECTORS = (
+    engines,
+    left,
+    store_servers,
+    stopped_servers,
+    services,
+    wiped,
+    detached,
+    off,
+    in_container,
+    loopback,
+    proxies,
+)

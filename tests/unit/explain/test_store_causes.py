@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from captured import with_http
+import pytest
+from captured import with_http, with_unit
 from scenes import HOSTS, NETWORK, STORE_PORT, healthy, running, with_containers, without_network
 
 from provisioner import causes
-from provisioner.explain import explain, problems
+from provisioner.explain import Seen, explain, problems
 from provisioner.model import Drift, Kind, Outcome, State
 
 
@@ -34,6 +35,29 @@ def test_a_network_that_was_created_again_does_not_help_containers_on_the_old_on
     (found,) = problems(seen)
     assert found.id == "store-wiped"
     assert found.evidence.startswith("old on node2 is on a network demo")
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "port"),
+    [
+        ("etcd", "etcd", 2379),
+        ("etcd", "etcd-secured", "/run/provisioner-etcd/localhost:2379"),
+        ("zookeeper", "zookeeper", 2181),
+    ],
+)
+def test_one_server_that_is_stopped_or_hangs(site, inventory, kind, state, port):
+    """The other servers still answer all engines, so no container fails."""
+    whole = Seen(site(state, inventory(kind=kind)))
+    assert [each.id for each in explain(whole)] == []
+    unit, facts = f"{kind}.service", whole.site.facts["node2"]
+    down = Seen(site(state, inventory(kind=kind), node2=with_unit(facts, unit, ActiveState="inactive")))
+    (found,) = explain(down)
+    assert (found.id, found.hosts, found.problems[0].evidence) == ("store-down", ("node2",), f"{unit} is inactive")
+    for request in whole.site.backend.sought.requests:
+        facts = with_http(facts, request.name, "000 timeout") if request.where == str(port) else facts
+    (found,) = explain(Seen(site(state, inventory(kind=kind), node2=facts)))
+    assert (found.id, found.hosts) == ("store-hangs", ("node2",))
+    assert str(port) in found.problems[0].evidence
 
 
 def test_healthy_twins_of_a_wiped_store(site):
