@@ -139,22 +139,24 @@ def lasting(cluster: Cluster) -> str:
     return run.err[-1000:]
 
 
-# In the swarm those faults that only a swarm has, and what its engine's own chains are to; all others on a store.
+# All faults on Consul; in the swarm those that only a swarm has, and those that its engines show otherwise; on other stores theirs.
 @pytest.mark.parametrize(
     ("kind", "faults"),
     [
         ("consul", chosen("consul")[::2]),
         ("consul", chosen("consul")[1::2]),
         ("swarm-28", chosen("swarm", "firewall-reload", "gossip-blocked")),
+        ("etcd", [FAULTS["store-down"], FAULTS["store-hangs"]]),
+        ("zookeeper", [FAULTS["store-down"], FAULTS["store-hangs"]]),
     ],
-    ids=["consul-even", "consul-odd", "swarm-28"],
+    ids=["consul-even", "consul-odd", "swarm-28", "etcd", "zookeeper"],
 )
 def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, kind, faults):
     cluster = settled(kind)
     containers(cluster)
     healthy = cluster.run("doctor")
     assert (healthy.code, healthy.report["causes"]) == (0, []), healthy.err
-    namespaces = 3 if kind == "consul" else 6  # in a swarm, those of the ingress too
+    namespaces = 6 if kind == "swarm-28" else 3  # in a swarm, those of the ingress too
     assert any(f"{namespaces} overlay namespaces" in line for line in healthy.report["looked_at"])
     dice, wrong, store = random.Random(SEED), [], kind.partition("-")[0]
     for fault in faults:
