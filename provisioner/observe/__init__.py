@@ -72,21 +72,24 @@ def observe(
     only: Collection[str] = NAMES,
     *,
     deep: bool = False,
+    traced: bool = False,
     earlier: Observed | None = None,
 ) -> Observed:
     """Make observations on the live hosts, concurrently. Changes nothing; takes a few seconds.
 
     say: called with a host and a progress text, from several threads. only: the observations to make.
     deep: also record why kernels drop packets of the underlay observation, with their tracing, for some seconds; and read the
-    engines' tables of gossip with the kernel. earlier: the observation that this one repeats: paths that lost datagrams are tested with more.
+    engines' tables of gossip with the kernel. traced: only record, and say nothing of a host that can't. earlier: the observation that this
+    one repeats: paths that lost datagrams are tested with more.
     """
     before = earlier.underlay if earlier else None
-    recording = drops.recorded(site, connections) if deep and "underlay" in only else nullcontext(dict[str, Drops]())
+    records = (deep or traced) and "underlay" in only
+    recording = drops.recorded(site, connections) if records else nullcontext(dict[str, Drops]())
     with recording as dropped, ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as pool:
         paths = pool.submit(underlay.observe, site, connections, say, before) if "underlay" in only else None
         read = pool.submit(kernel.observe, site, connections, deep=deep) if "kernel" in only else None
     found, (kernels, unread) = paths.result() if paths else Underlay(), read.result() if read else ({}, {})
-    whys = {("underlay", host): f"reasons for drops: {seen.why}" for host, seen in dropped.items() if seen.why}
+    whys = {("underlay", host): f"reasons for drops: {seen.why}" for host, seen in dropped.items() if deep and seen.why}
     whys |= {("underlay", host): why for host, why in found.silent.items()}
     whys |= {("kernel", host): why.what for host, why in unread.items()}
     whys |= {("kernel", host): found_.unread for host, found_ in kernels.items() if found_.unread}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provisioner import labs
 from provisioner.model import Outcome, PhaseBegan, PhaseEnded, State
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach 
 def observe(run: Run) -> bool:
     """Observes the live hosts and the paths between all hosts. Observations that show problems are repeated.
 
-    Silent hosts drop out. The run always continues.
+    In a lab, the kernel is this machine's, and its reasons for drops are recorded in the repetition. Silent hosts drop out. The run
+    always continues.
     """
     from provisioner import observe as observing
 
@@ -46,7 +48,9 @@ def observe(run: Run) -> bool:
     run.earlier = None
     if again := chosen & explaining().suspected(seen(run)):
         time.sleep(_BETWEEN)
-        run.earlier, run.observed = first, first.repeated(_observed(run, again, first), again)
+        key = run.inventory.ssh.key
+        second = _observed(run, again, first, traced=bool(key and labs.owner(key)))
+        run.earlier, run.observed = first, first.repeated(second, again)
     for host, error in run.observed.silent.items():
         run.session.lose(host, error)
     run.drop_lost()
@@ -78,11 +82,12 @@ def _tables_unread(run: Run, found: Observed) -> list[Outcome]:
     return [Outcome(host, _TABLES, State.SKIPPED, reason=why) for host, why in whys.items() if why]
 
 
-def _observed(run: Run, chosen: Collection[str], earlier: Observed | None = None) -> Observed:
+def _observed(run: Run, chosen: Collection[str], earlier: Observed | None = None, *, traced: bool = False) -> Observed:
     from provisioner import observe as observing
 
     say = partial(run.session.progress, "observe")
-    return observing.observe(run.site, run.session.connections, say, chosen, deep=run.deep, earlier=earlier)
+    connections = run.session.connections
+    return observing.observe(run.site, connections, say, chosen, deep=run.deep, traced=traced, earlier=earlier)
 
 
 def explaining() -> ModuleType:
