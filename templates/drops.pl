@@ -5,14 +5,14 @@
 # The kernel's events have neither ports nor hosts. Datagrams to this host are recognised by their length (netif_receive_skb has the
 # same buffer on the same CPU shortly before), datagrams from this host by the name of the program that sends them.
 #
-# Arguments: LENGTH NAME    of datagrams to this host, with their IP header; of the sending program
+# Arguments: LENGTH NAME [TOKEN]    of datagrams to this host, with their IP header; of the sending program; of the instance, if not random
 # Reads:  anything, or the end of input, ends the recording. It also ends by itself after 30 seconds.
 # Writes: ready, or: none WHY
 #         drop in|out COUNT REASON LOCATION
 #         end
 use strict;
 use warnings;
-my ($length, $name) = @ARGV;
+my ($length, $name, $token) = @ARGV;
 my ($root, $most, $soon) = ("/sys/kernel/tracing", 8 << 20, 0.005);  # bytes of events; seconds from arrival to drop
 $| = 1;
 sub none { print "none $_[0]\n"; exit 0 }
@@ -20,7 +20,7 @@ sub none { print "none $_[0]\n"; exit 0 }
 -d "$root/instances" || !system "mount", "-t", "tracefs", "tracefs", $root or none("tracefs can't be mounted");
 open my $random, "<:raw", "/dev/urandom" or none("there is no /dev/urandom");
 sysread $random, my $bytes, 8;
-my $own = "$root/instances/provisioner-" . unpack "H16", $bytes;
+my $own = "$root/instances/provisioner-" . ($token // unpack "H16", $bytes);
 
 sub put { # Writes a word to a file of the instance. Returns whether it worked.
     my ($file, $word) = @_;
