@@ -173,7 +173,8 @@ FAMILY = Family(
             "Each node of a swarm answers the published ports of all services (routing mesh). Other hosts answer this port, so the"
             " service runs. A firewall between the hosts or on this one drops the connection, or the engine's rules are gone.",
             "find the rule on {at} that drops {protocols}: iptables -S DOCKER-USER; iptables -S FORWARD; if iptables -t nat -S"
-            " DOCKER-INGRESS does not name the port, restart the engine",
+            " DOCKER-INGRESS does not name the port, restart the engine; if it does, look into the namespace of the routing mesh:"
+            " nsenter --net=/var/run/docker/netns/ingress_sbox iptables -S",
             variants={"between": "find what filters {protocols} between {source} and {to}"},
         ),
         Cause(

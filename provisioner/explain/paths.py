@@ -30,6 +30,7 @@ _QUIET = frozenset(
 )  # the kernel drops our datagrams here if all is well: their VNI is unused
 _OF_OVERLAYS = frozenset({"overlay-blocked", "transfer-stalled", "path-mtu", "connection-dropped"})
 _BLOCKED = "overlay-blocked"
+_OF_THE_MESH = "-A DOCKER-INGRESS "  # the engine's rules that send published ports to the namespace of the routing mesh
 _DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
 
 
@@ -364,7 +365,7 @@ def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
     It drops, and counted packets. Rules that name the port are preferred. If none counted packets: one without a counter that
     names the port or the address of the other host, or a policy.
     """
-    rules = seen.observed.underlay.rules.get(at, ())
+    rules = [rule for rule in seen.observed.underlay.rules.get(at, ()) if not rule.text.startswith(_OF_THE_MESH)]
     doubled = any(rule.tool == "iptables-nft-save" for rule in rules)  # nft lists these rules once more
     dropping = [rule for rule in rules if rule.drops and not (doubled and rule.is_of_iptables)]
     counted = [rule for rule in dropping if rule.packets]

@@ -48,7 +48,7 @@ def observe(run: Run) -> bool:
     run.earlier = None
     if again := chosen & explaining().suspected(seen(run)):
         time.sleep(_BETWEEN)
-        key = run.inventory.ssh.key
+        key = run.site.inventory.ssh.key
         second = _observed(run, again, first, traced=bool(key and labs.owner(key)))
         run.earlier, run.observed = first, first.repeated(second, again)
     for host, error in run.observed.silent.items():
