@@ -55,7 +55,8 @@ FAMILY = Family(
             "check that 7946/tcp and 7946/udp pass between these hosts, and that their engines use the same store; if only names of"
             " containers that run are missing a minute later, too, docker restart announces these containers again",
             variants={
-                "silent": "restart {name}: the engine then sets the rules for its DNS server in the container's namespace again"
+                "alone": "restart {name}: the engine has lost its store for this container alone, and does not try again",
+                "silent": "restart {name}: the engine then sets the rules for its DNS server in the container's namespace again",
             },
         ),
         Cause(

@@ -58,11 +58,43 @@ def _asked(seen: Seen) -> Iterator[Asked]:
 def unknown(seen: Seen) -> Iterator[Problem]:
     """Find containers whose names a container on another host does not resolve, while it resolves its own.
 
-    Containers that are gone by now, or have another address, do not count.
+    Containers that are gone by now, or have another address, do not count. If it resolves none, and new containers on its host do, its
+    engine has lost the store for this container: a call failed that the engine does not repeat (observed with 20.10 in kv mode).
     """
+    by_asker: dict[tuple[str, str], list[Asked]] = defaultdict(list)
     for asked in _asked(seen):
-        if lacking := [each.name for each in asked.others if asked.said.get(each.name) == ()]:
-            yield _problem(seen, asked, sorted(lacking))
+        if asked.others:
+            by_asker[asked.host, asked.own.id].append(asked)
+    for (host, _), each in by_asker.items():
+        own = each[0].own
+        found = [(asked, names) for asked in each if (names := sorted(_lacking(asked)))]
+        alone = all(len(_lacking(asked)) == len(asked.others) for asked in each) and _named(seen, host, own.network)
+        if alone and seen.site.control == "kv":
+            unknown_ = few([f"{name} on {asked.there}" for asked, names in found for name in names])
+            evidence = f"{own.name} on {host} resolves its own name, and not {unknown_}; new containers on {host} resolve names"
+            where = f"DNS of {own.name}"
+            yield Problem(
+                "names-unresolved", host, evidence, {"name": own.name}, "alone", network=own.network, where=where
+            )
+            continue
+        for asked, names in found:
+            yield _problem(seen, asked, names)
+
+
+def _lacking(asked: Asked) -> list[str]:
+    return [each.name for each in asked.others if asked.said.get(each.name) == ()]
+
+
+def _named(seen: Seen, host: str, network: str) -> bool:
+    """Return whether new containers on a host resolved names of a network in a proof."""
+    pairs = [
+        pair
+        for result in seen.proofs
+        if (result.proof, result.network) == ("overlay", network)
+        for pair in result.pairs
+    ]
+    ours = [pair for pair in pairs if pair.source == host]
+    return bool(ours) and all(pair.name is not None for pair in ours)
 
 
 def mute(seen: Seen) -> Iterator[Problem]:

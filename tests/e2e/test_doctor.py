@@ -84,7 +84,11 @@ def containers(cluster: Cluster) -> None:
             cluster.box(host, f"web-{host}", "demo", "--restart always")
     for one, other in itertools.permutations(HOSTS, 2):
         ping = f"docker exec web-{one} ping -qc 1 -W 2 web-{other}"
-        cluster.sh(one, f"for n in $(seq 100); do {ping} && exit; sleep 1; done; exit 1", timeout=400)
+        # An engine 20.10 sometimes loses its store for one container, when it starts.
+        anew = f"docker restart -t 0 web-{one}"
+        cluster.sh(
+            one, f"for n in $(seq 100); do {ping} && exit; [ $n != 20 ] || {anew}; sleep 1; done; exit 1", timeout=500
+        )
 
 
 def complaint(causes: list[dict[str, Any]], fault: Fault, *hosts: str) -> str:

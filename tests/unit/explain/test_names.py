@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from scenes import HOSTS, NETWORK, healthy, running, with_containers, with_kernel
@@ -10,7 +11,7 @@ from scenes import HOSTS, NETWORK, healthy, running, with_containers, with_kerne
 from provisioner import causes
 from provisioner.errors import Malformed
 from provisioner.explain import problems
-from provisioner.model import Problem
+from provisioner.model import Pair, Problem, ProofResult, State
 from provisioner.observe import kernel
 from provisioner.observe.kernel import Kernel
 
@@ -42,8 +43,20 @@ def test_a_dns_server_that_answers_nothing_is_named_with_its_container(site):
 
 
 def test_each_pair_of_hosts_is_a_problem_of_its_own(site):
-    found = problems(seen_with(site, web1=["web2", "web3"], web2=["web3"]))
+    found = problems(replace(seen_with(site, web1=["web2", "web3"], web2=["web3"]), proofs=()))
     assert {(each.host, each.target) for each in found} == {("node1", "node2"), ("node1", "node3"), ("node2", "node3")}
+
+
+def test_a_container_that_knows_no_name_beside_new_ones_that_do_is_restarted(site):
+    pairs = tuple(Pair(one, other, name=0.1) for one, other in permutations(HOSTS, 2))
+    proof = ProofResult("overlay", "demo", State.SETTLED, pairs=pairs)
+    (found,) = problems(replace(seen_with(site, web3=["web1", "web2"]), proofs=(proof,)))
+    assert (found.id, found.host, found.target) == ("names-unresolved", "node3", "")
+    assert "not web1 on node1, web2 on node2; new containers on node3 resolve names" in found.evidence
+    assert causes.cure(found).startswith("restart web3:")
+    failed = replace(proof, pairs=tuple(replace(pair, name=None) for pair in pairs))
+    found = problems(replace(seen_with(site, web3=["web1", "web2"]), proofs=(failed,)))
+    assert {(each.host, each.target) for each in found} == {("node3", "node1"), ("node3", "node2")}
 
 
 def test_healthy_twins(site):
