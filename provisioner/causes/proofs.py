@@ -77,8 +77,6 @@ FAMILY = Family(
             " than their interfaces. Connections open, and then hang as soon as data flows.",
             "raise the MTU of the path, or set mtu: {mtu} for the network {network} and recreate it",
             variants={
-                "passes": "these ports pass between the hosts, as the test has just shown: read what the engines say (journalctl -u"
-                " docker), then restart them, one after the other; one may hold outdated forwarding entries",
                 "running": "restart {names}, which gives it new interfaces and entries: new containers on the same hosts reach each other",
             },
             explains=("transfer-stalled",),

@@ -97,12 +97,13 @@ def store_servers(seen: Seen) -> Iterator[Problem]:
 
 def stopped_servers(seen: Seen) -> Iterator[Problem]:
     """Find hosts on which a server or an agent of the store was set up and does not run."""
-    backend = seen.site.managed if seen.site.control == "kv" else None
-    for host in kv.down(seen.site, backend) if backend else ():
-        for unit in backend.sought.units if backend else ():
-            found = seen.site.facts[host].unit(unit)
-            if found.load == "loaded":
-                yield Problem("store-down", host, f"{unit} is {found.active}", {"host": host}, where=f"{host}: {unit}")
+    backend = seen.site.managed
+    if backend is None:
+        return
+    for host, unit in product(kv.down(seen.site, backend), backend.sought.units):
+        found = seen.site.facts[host].unit(unit)
+        if found.load == "loaded":
+            yield Problem("store-down", host, f"{unit} is {found.active}", {"host": host}, where=f"{host}: {unit}")
 
 
 def left(seen: Seen) -> Iterator[Problem]:

@@ -70,8 +70,10 @@ def unknown(seen: Seen) -> Iterator[Problem]:
         found = [(asked, names) for asked in each if (names := sorted(_lacking(asked)))]
         alone = all(len(_lacking(asked)) == len(asked.others) for asked in each) and _named(seen, host, own.network)
         if alone and seen.site.control == "kv":
-            unknown_ = few([f"{name} on {asked.there}" for asked, names in found for name in names])
-            evidence = f"{own.name} on {host} resolves its own name, and not {unknown_}; new containers on {host} resolve names"
+            missing = few([f"{name} on {asked.there}" for asked, names in found for name in names])
+            evidence = (
+                f"{own.name} on {host} resolves its own name, and not {missing}; new containers on {host} resolve names"
+            )
             where = f"DNS of {own.name}"
             yield Problem(
                 "names-unresolved", host, evidence, {"name": own.name}, "alone", network=own.network, where=where

@@ -103,9 +103,7 @@ def test_what_can_be_cured_is_cured(settled, capsys, kind, faults, also):
         cluster.lab.heal()
         if kind.startswith("swarm"):
             back(cluster)
-        if (
-            cluster.run("plan").code == 2
-        ):  # a cure was `up`, which has set rules for an address that the fault had added
+        if cluster.run("plan").code == 2:  # a cure was `up`, which set rules for an address that the fault had added
             cluster.run("up")
     assert not wrong, f"seed {SEED}:\n" + "\n".join(wrong)
     assert cluster.run("verify").code == 0
