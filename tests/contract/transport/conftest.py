@@ -23,6 +23,7 @@ import pytest
 
 from provisioner.model import SshTarget
 from provisioner.transport import Connection, connect
+from tests.ports import free_port
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 ROOT = os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode == 0
@@ -102,9 +103,7 @@ class Sshd:
             ["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True, check=True
         )
         (folder / "hash").write_text(hashed.stdout)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._connections: list[Connection] = []
 

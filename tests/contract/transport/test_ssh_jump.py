@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import pytest
 
 from provisioner.errors import HostKeyRefused, Refused, Unreachable
 from provisioner.transport import Connection, connect, connect_all
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from provisioner.model import SshTarget
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def behind(sshd) -> SshTarget:
     return sshd.target(jump=sshd.target(name="bastion"))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def test_scripts_uploads_and_forwarded_ports_work_behind_one(behind, sshd, tmp_path):

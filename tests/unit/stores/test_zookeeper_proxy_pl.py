@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 PROGRAM = Path(__file__).parents[3] / "templates" / "zookeeper-proxy.pl"
 COUNTS = "/docker/network/v1.0/endpoint_count"
 NETWORKS = "/docker/network/v1.0/network"
@@ -107,9 +109,8 @@ class Ways:
 
 @pytest.fixture
 def ways():
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = free_port()
         where = f"127.0.0.1:{listener.getsockname()[1]}"
         proxy = subprocess.Popen(["perl", str(PROGRAM), str(port), "127.0.0.1:1", where], stdout=subprocess.DEVNULL)
         try:
