@@ -53,6 +53,17 @@ f stopped "$(printf '%s\n' "$units" | while IFS='=' read -r k v; do
   done)"
 f proxies "$(p=$(of_engine MainPID)
   [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
+# Sockets of the engine, beyond loopback and gossip, that answer its API without TLS.
+f exposed "$(p=$(of_engine MainPID)
+  [ "${p:-0}" = 0 ] || ss -Hltnp 2>/dev/null | awk -v p="pid=$p," 'index($0, p) && $4 !~ /^(127\.|\[::1\])|:(2377|7946)$/ { print $4 }' | head -n 5 | perl -MIO::Socket -ne '
+    chomp; my ($to, $port) = /^(\*|\[::\]|[\d.]+):(\d+)$/ or next;
+    my $s = IO::Socket::INET->new(PeerAddr => $to =~ /^[\d.]+$/ && $to ne "0.0.0.0" ? $to : "127.0.0.1", PeerPort => $port, Timeout => 1) or next;
+    local $SIG{ALRM} = sub { $s->shutdown(2) };
+    alarm 1;
+    print $s "GET /_ping HTTP/1.0\r\n\r\n";
+    my $said = join "", <$s>;
+    alarm 0;
+    print "$_\n" if $said =~ m{^HTTP/1\.[01] 200 .*^Api-Version: }ims')"
 rules() {
   v=$("$1") || return
   v=$(printf '%s\n' "$v" | grep -E '^[*:-]')
@@ -99,6 +110,11 @@ of_spaces() {
       own=${asked%% *}
       case $v in *"\"${own:-none}\""*) jobs="${jobs}echo $own $s ${asked#* }$n" ;; esac
     done
+    # Which connections to services it gets.
+    for asked in CONNECTIONS; do
+      own=${asked%% *}
+      case $v in *"\"${own:-none}\""*) jobs="${jobs}call $own $s ${asked#* }$n" ;; esac
+    done
     inside neighbours ip -j -4 neigh
     case $name in
       *-*)
@@ -110,7 +126,7 @@ of_spaces() {
       *) inside routes ip -j -4 route ;;
     esac
   done
-  [ -z "$jobs" ] || f asked "$(printf %s "$jobs" | perl -e "$TOGETHER" "$ASK" "$ASK_OTHERS" 2>/dev/null)"
+  [ -z "$jobs" ] || f asked "$(printf %s "$jobs" | perl -e "$TOGETHER" "$ASK" "$ASK_OTHERS" "$CALL" 2>/dev/null)"
 }
 if command -v ip >/dev/null && r links ip -d -j link; then
   of_network

@@ -89,6 +89,11 @@ def severity(problem: Problem) -> Severity:
     return Severity.WARNING if problem.warns else of(problem).severity
 
 
+def by_up(problem: Problem) -> bool:
+    """Return whether a step of `provisioner up` removes the problem."""
+    return not problem.after and (of(problem).fixable or problem.variant in of(problem).by_up)
+
+
 def cure(problem: Problem) -> str:
     """Return what to do next about a problem. Its commands name the inventory if the problem has it in the value `inventory`."""
     if problem.after:

@@ -3,6 +3,11 @@
 from provisioner.causes.base import ADVERTISE, Cause, Family
 from provisioner.model import Severity
 
+# The variant for an engine that runs with another address than the inventory gives it, and what differs then.
+_RUNNING = "running"
+_UP = {_RUNNING: "provisioner up INVENTORY sets it to {wanted}, and restarts the engine"}
+_DRIFTS = ("engine-uses", "/etc/docker/daemon.json", "gossip")
+
 FAMILY = Family(
     "addresses",
     "Addresses and routes",
@@ -14,7 +19,11 @@ FAMILY = Family(
             "Each engine advertises the address at which it receives packets. The inventory gives no address for this host"
             " that the host really has, and the host has no address on a network that all hosts share.",
             "give the host an address on the shared network, or set its `advertise` to an interface or address that it has",
-            touches={"": ADVERTISE},
+            variants=_UP,
+            by_up=frozenset({_RUNNING}),
+            touches=dict.fromkeys(("", _RUNNING), ADVERTISE),
+            drifts=_DRIFTS,
+            explains=("engines-apart", "overlay-blocked"),
         ),
         Cause(
             "wrong-interface",
@@ -24,12 +33,11 @@ FAMILY = Family(
             " address, and their packets are lost. The same happens when several hosts advertise one address, often that of"
             " a virtual machine's NAT interface.",
             "set `advertise` to one of these addresses, or to an interface",
-            variants={"shared": "set `advertise` to the interface of the network that these hosts share"},
-            touches=dict.fromkeys(("", "shared"), ADVERTISE),
-            explains=(
-                "engines-apart",
-                "overlay-blocked",
-            ),
+            variants={"shared": "set `advertise` to the interface of the network that these hosts share", **_UP},
+            by_up=frozenset({_RUNNING}),
+            touches=dict.fromkeys(("", "shared", _RUNNING), ADVERTISE),
+            drifts=_DRIFTS,
+            explains=("engines-apart", "overlay-blocked", "fdb-stale"),
         ),
         Cause(
             "secondary-advertise",
@@ -39,8 +47,11 @@ FAMILY = Family(
             " secondary address, and drop packets from any other (Linux, vxlan_snoop()). Gossip works, but no container can"
             " be reached.",
             "set `advertise` of this host to {primary}",
-            touches={"": ADVERTISE},
-            explains=("overlay-blocked",),
+            variants=_UP,
+            by_up=frozenset({_RUNNING}),
+            touches=dict.fromkeys(("", _RUNNING), ADVERTISE),
+            drifts=_DRIFTS,
+            explains=("overlay-blocked", "fdb-stale"),
         ),
         Cause(
             "loopback-advertise",
@@ -48,11 +59,11 @@ FAMILY = Family(
             Severity.STOP,
             "An engine accepts a loopback address without a warning. No other host can reach it there.",
             "set `advertise` to the host's address on the shared network",
-            touches={"": ADVERTISE},
-            explains=(
-                "engines-apart",
-                "overlay-blocked",
-            ),
+            variants=_UP,
+            by_up=frozenset({_RUNNING}),
+            touches=dict.fromkeys(("", _RUNNING), ADVERTISE),
+            drifts=_DRIFTS,
+            explains=("engines-apart", "overlay-blocked", "fdb-stale"),
         ),
         Cause(
             "subnet-overlap",

@@ -87,9 +87,13 @@ FAMILY = Family(
         Cause(
             "engine-open",
             "the engine listens on the network",
-            Severity.WARNING,
+            Severity.ERROR,
             "Whoever reaches a plain TCP port of an engine is root on its host. It is safe only with tlsverify.",
             "remove this address from `hosts` in {path}, or set tlsverify",
+            warns="it was only read in daemon.json, and not tried",
+            variants={
+                "answers": "let the engine no longer listen on {socket}: see `hosts` in /etc/docker/daemon.json, and -H in systemctl cat docker; or set tlsverify"
+            },
         ),
     ),
 )

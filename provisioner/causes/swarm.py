@@ -164,7 +164,7 @@ FAMILY = Family(
             " --endpoint-mode dnsrr, and publish their ports with mode=host",
             commands={"": ("modprobe ip_vs", RESTART)},
             touches={"": ENGINE},
-            explains=("published-unanswered",),
+            explains=("published-unanswered", "vip-unanswered"),
         ),
         Cause(
             "published-unanswered",
@@ -176,6 +176,21 @@ FAMILY = Family(
             " DOCKER-INGRESS does not name the port, restart the engine; if it does, look into the namespace of the routing mesh:"
             " nsenter --net=/var/run/docker/netns/ingress_sbox iptables -S",
             variants={"between": "find what filters {protocols} between {source} and {to}"},
+        ),
+        Cause(
+            "vip-unanswered",
+            "a virtual address of a service does not answer",
+            Severity.ERROR,
+            "The name of a service resolves to its virtual address. Each host has a load balancer for it, which sends connections on to the"
+            " tasks (IPVS). Containers reach these directly, so the load balancer of this host has lost its entries or filters packets.",
+            "look for its entries and rules on {host}: nsenter --net=/var/run/docker/netns/{space} ipvsadm -Ln, or iptables -S there;"
+            " restarting the engine sets it up anew",
+            variants={
+                "some": "it may have entries of tasks that are gone; look on {host}: nsenter --net=/var/run/docker/netns/{space} ipvsadm -Ln;"
+                " restarting the engine sets it up anew"
+            },
+            commands={"": (RESTART,), "some": (RESTART,)},
+            touches=dict.fromkeys(("", "some"), ENGINE),
         ),
         Cause(
             "engines-apart",

@@ -109,8 +109,12 @@ class Kv:
         found = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
         if any(found[key] != wanted[key] for key in found):
             action = Action.RESTART if found["cluster-store"] else Action.RELOAD
-            was = found["cluster-store"] or "none"
-            return [Drift(Kind.ENGINE_USES, "store", was, wanted["cluster-store"], action)]
+            what, key = (
+                ("store", "cluster-store")
+                if found["cluster-store"] != wanted["cluster-store"]
+                else ("advertised address", "cluster-advertise")
+            )
+            return [Drift(Kind.ENGINE_USES, what, found[key] or "none", wanted[key], action)]
         tls = sums(site.backend.credentials(site, host))
         if facts.files.get(ENGINE_TLS, "") != tls:
             was, is_ = ("other files", "these files") if tls else ("some", "none")

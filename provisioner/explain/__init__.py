@@ -22,6 +22,7 @@ from provisioner import causes
 from provisioner.causes.proofs import SYMPTOMS
 from provisioner.explain import (
     addresses,
+    balancing,
     bridges,
     devices,
     engines,
@@ -75,6 +76,7 @@ _OF_HOSTS: tuple[Detector, ...] = (
     *tables.DETECTORS,
     *names.DETECTORS,
     *reach.DETECTORS,
+    *balancing.DETECTORS,
 )
 OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
 _OF_THE_ENGINE = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel
+    from provisioner.system.facts import Facts
 
 _LOOPBACK = "127.0.0.1"
+_ALL_ADDRESSES = frozenset({"*", "0.0.0.0", "[::]"})  # noqa: S104 # of sockets that were read
 
 
 def engines(seen: Seen) -> Iterator[Problem]:
@@ -74,6 +76,39 @@ def _frozen(seen: Seen, host: str, units: Collection[str]) -> Frozen:
     kernel = seen.observed.kernels.get(host)
     stopped = kernel.stopped if kernel else {}
     return next((Frozen(unit, pid) for unit, pid in stopped.items() if unit in units), Frozen())
+
+
+def advertised(seen: Seen) -> Iterator[Problem]:
+    """Find engines that advertise another address than the inventory gives their hosts, or none: nothing reaches them there.
+
+    Engines of a swarm advertise the address of their node, which a check of the swarm compares.
+    """
+    site = seen.site
+    for name in site.live if site.control == "kv" else ():
+        facts, wanted = site.facts[name], site.advertise.get(name)
+        own = site.plane.advertised(facts)
+        if wanted is None or own == str(wanted) or not site.plane.joined(facts):
+            continue
+        cause, what = _why_not(facts, own)
+        evidence = f"its engine advertises {what}; the inventory gives this host {wanted}"
+        values = {"host": name, "wanted": wanted}
+        yield Problem(cause, name, evidence, values, "running", where=f"{name}: docker info, Cluster Advertise")
+
+
+def _why_not(facts: Facts, own: str) -> tuple[str, str]:
+    """Return the cause if an engine advertises this address of the host's, which is not the wanted one, and the address in words."""
+    if not own:
+        return "advertise", "no address"
+    try:
+        address = IPv4Address(own)
+    except ValueError:
+        return "wrong-interface", own
+    if address.is_loopback:
+        return "loopback-advertise", f"{own}, a loopback address"
+    device = next((name for name, found in facts.addresses if found.ip == address), "")
+    if device and facts.primary(address) != address:
+        return "secondary-advertise", f"{own}, a secondary address of {device}"
+    return "wrong-interface", f"{own}, the address of {device}" if device else f"{own}, which this host does not have"
 
 
 def store_servers(seen: Seen) -> Iterator[Problem]:
@@ -272,8 +307,20 @@ def _exempt(address: str, no_proxy: str) -> bool:
     return False
 
 
+def exposed(seen: Seen) -> Iterator[Problem]:
+    """Find engines that answer their API on the network without TLS."""
+    for name, kernel in seen.observed.kernels.items():
+        for socket in kernel.exposed:
+            address, _, port = socket.rpartition(":")
+            at = f"port {port}" if address in _ALL_ADDRESSES else socket
+            evidence = f"its engine answers requests on {at} without TLS: whoever reaches it is root on the host"
+            yield Problem("engine-open", name, evidence, {"socket": at}, "answers", where=f"{name}: {at}")
+
+
 DETECTORS = (
     engines,
+    exposed,
+    advertised,
     left,
     store_servers,
     stopped_servers,

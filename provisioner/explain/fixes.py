@@ -64,7 +64,7 @@ def left_to_up(found: Iterable[Diagnosis]) -> tuple[Fix, ...]:
         Fix(problem.id, problem.host, state=State.SKIPPED, reason=BY_UP)
         for diagnosis in found
         for problem in diagnosis.problems
-        if causes.of(problem).fixable and not causes.fix(problem)
+        if causes.by_up(problem) and not causes.fix(problem)
     ]
     return tuple(dict.fromkeys(left))
 

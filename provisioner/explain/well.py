@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from provisioner.explain import tables
+from provisioner.explain import balancing, tables
 from provisioner.explain.paths import lost
 from provisioner.model import State
 from provisioner.observe.gaps import RULES
@@ -25,6 +25,7 @@ def well(seen: Seen, found: frozenset[str]) -> tuple[str, ...]:
         *_tables(seen, found),
         *_engines(seen),
         *_services(seen),
+        *_balanced(seen, found),
         *_steps(seen),
         *_proofs(seen),
     )
@@ -118,6 +119,13 @@ def _services(seen: Seen) -> Iterator[str]:
     for kernel in seen.observed.kernels.values():
         if (found := kernel.services) and (good := found.count - len(found.short)) > 0:
             yield f"services of the swarm: {good} of {found.count} run all their tasks"
+
+
+def _balanced(seen: Seen, found: frozenset[str]) -> Iterator[str]:
+    names = {call.service.name for _, call, _ in balancing.called(seen)}
+    if names and "vip-unanswered" not in found:
+        plural = "es" if len(names) > 1 else ""
+        yield f"virtual address{plural} of {', '.join(sorted(names))}"
 
 
 def _steps(seen: Seen) -> Iterator[str]:

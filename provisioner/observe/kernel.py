@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render, stores
 from provisioner.controlplane import swarm
 from provisioner.errors import Malformed, ProvisionerError
-from provisioner.observe import gaps, tables
+from provisioner.observe import calls, gaps, tables
 from provisioner.parallel import bounded, each
 from provisioner.system import attached, reading
 from provisioner.system import facts as system_facts
@@ -360,10 +361,28 @@ class Kernel:
         }
 
     @cached_property
+    def called(self) -> dict[str, dict[str, Counter[str]]]:
+        """Address of a container -> "ADDRESS:PORT" that it called -> how often it was "open", "refused" or "silent"."""
+        found: dict[str, dict[str, Counter[str]]] = {}
+        for key, text in self.raw.items():
+            for line in text.split("\n")[1:] if key.startswith("call:") else ():
+                to, _, said = line.partition(" ")
+                if said in {"open", "refused", "silent"}:
+                    found.setdefault(key.removeprefix("call:"), {}).setdefault(to, Counter())[said] += 1
+        return found
+
+    @cached_property
     def proxies(self) -> dict[str, str]:
         """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
         lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
         return {name.upper(): found for name, _, found in lines if name}
+
+    @cached_property
+    def exposed(self) -> tuple[str, ...]:
+        """The sockets, such as "0.0.0.0:2375", at which the engine answers requests of its API without TLS."""
+        return tuple(
+            line for line in self.raw.get("exposed", "").split("\n") if re.fullmatch(r"[\w.:*%\[\]]{3,80}", line)
+        )
 
     @cached_property
     def links(self) -> list[dict[str, Any]]:
@@ -474,6 +493,15 @@ def echoes(site: Site) -> dict[str, list[str]]:
     return found
 
 
+def connections_of(site: Site) -> dict[str, list[str]]:
+    """Return which connections containers open to services: host -> "ADDRESS ADDRESS:PORT ...", the container's own address first."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for host, each_ in calls.of(site).items():
+        for call in each_:
+            found.setdefault(host, {}).setdefault(call.own, []).append(call.words)
+    return {host: [" ".join((own, *words)) for own, words in by_own.items()] for host, by_own in found.items()}
+
+
 def _askers(site: Site) -> Iterator[tuple[str, Named, list[Named]]]:
     """Yield one container of each network and host, with containers of the network on other hosts."""
     on: dict[str, dict[str, list[Named]]] = {}
@@ -493,13 +521,14 @@ def script(
     manages: bool = False,
     names: Sequence[str] = (),
     echoes: Sequence[str] = (),
+    connections: Sequence[str] = (),
     gossip: Sequence[str] = (),
     tools: Sequence[str] = (),
 ) -> str:
     """Return the program that reads one host.
 
     peers: the underlay addresses of the other hosts. manages: also read the services of the host's swarm.
-    names, echoes: see `questions` and `echoes`. gossip: see `tables.asked`. tools: see `gaps.sought`.
+    names, echoes, connections: see `questions`, `echoes` and `connections_of`. gossip: see `tables.asked`. tools: see `gaps.sought`.
     """
     words = {
         "MANAGES": "yes" if manages else '""',
@@ -509,11 +538,13 @@ def script(
         "UNITS": shlex.join(UNITS),
         "NAMES": shlex.join(names) or '""',
         "ECHOES": shlex.join(echoes) or '""',
+        "CONNECTIONS": shlex.join(connections) or '""',
         "GOSSIP": shlex.join(gossip),
         "LIST_RULES": shlex.quote(LISTED),
         "TOOLS": shlex.join(tools),
     }
-    programs = {"ASK": "names.pl", "ASK_OTHERS": "echo.pl", "TOGETHER": "together.pl"} if names or echoes else {}
+    programs = {"ASK": "names.pl", "ASK_OTHERS": "echo.pl", "CALL": "call.pl", "TOGETHER": "together.pl"}
+    programs = programs if names or echoes or connections else {}
     programs |= {"ASK_ENGINE": "tables.pl"} if gossip else {}
     ask = "".join(f"{variable}={shlex.quote(render.text(name))}\n" for variable, name in programs.items())
     return reading.framed("reading the host's kernel", render.filled(render.program("read-kernel.sh"), words), ask)
@@ -529,7 +560,7 @@ def observe(
     names = [name for name in site.live if name in connections]
     together = Together(len(names), _DEADLINE, _LEAST)
     manager = swarm.View(site).acting if site.control == "swarm" else ""
-    names_, echoes_ = questions(site), echoes(site)
+    names_, echoes_, connections_ = questions(site), echoes(site), connections_of(site)
 
     def one(name: str) -> Kernel:
         peers = [str(address) for other, address in site.advertise.items() if other != name]
@@ -540,6 +571,7 @@ def observe(
             manages=manages,
             names=names_.get(name, ()),
             echoes=echoes_.get(name, ()),
+            connections=connections_.get(name, ()),
             gossip=gossip,
             tools=gaps.sought(site.facts[name], manages=manages),
         )
@@ -570,7 +602,7 @@ def _by_container(raw: dict[str, str]) -> dict[str, str]:
     """Return the sections with one for each container that asked others, such as "names:10.99.0.2"; see together.pl."""
     for line in raw.pop("asked", "").split("\n"):
         key, _, said = line.partition(" ")
-        if key.startswith(("names:", "echo:")):
+        if key.startswith(("names:", "echo:", "call:")):
             raw[key] = f"{raw.get(key, '')}{said}\n"
     return raw
 
@@ -590,6 +622,7 @@ def _parse_all(found: Kernel) -> None:
         "stopped",
         "tables",
         "unanswered",
+        "called",
         "resolved",
         "ages",
         "failed",

@@ -193,4 +193,4 @@ def engine_open(site: Site) -> Iterator[Problem]:
         for host in hosts if isinstance(hosts, list) else []:
             if str(host).startswith("tcp://") and not re.match(r"tcp://(127\.|localhost|\[::1\])", str(host)):
                 what = f"its engine listens on {host}: unless tlsverify is set, whoever reaches that port is root on the host"
-                yield Problem("engine-open", name, what, {"path": DAEMON_JSON})
+                yield Problem("engine-open", name, what, {"path": DAEMON_JSON}, warns=True)

@@ -69,7 +69,7 @@ def _of_problem(problem: Problem) -> dict[str, object]:
         "title": cause.title,
         "why": cause.why,
         "kind": cause.kind.value,
-        "fixable": cause.fixable,
+        "fixable": causes.by_up(problem),
         "target": words.block(problem.target),
         "network": words.block(problem.network),
     }
@@ -80,7 +80,9 @@ def of_diagnosis(found: Diagnosis) -> dict[str, object]:
     cause = causes.CAUSES[found.id]
     warns = all(causes.severity(problem) is Severity.WARNING for problem in found.problems)
     path = found.path
-    fixable = cause.fixable or any(problem.variant in cause.fixes and not problem.after for problem in found.problems)
+    fixable = any(
+        causes.by_up(problem) or (problem.variant in cause.fixes and not problem.after) for problem in found.problems
+    )
     return {
         "id": found.id,
         "severity": "warning" if warns else "error",

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
 
 # Causes without a fault that tests in the lab make in another way: by an inventory, other images, or steps on several hosts.
 MADE_BY_TESTS = frozenset({
-    "acl-denied", "advertise", "agent-shut-out", "cloned-engine-id", "connection-dropped", "daemon-json-refused", "disk-full",
-    "driver-not-built", "drift", "endpoint-left", "engine-too-new", "etcd-data-lost", "foreign-etcd", "ipvs-missing", "kernel-without",
+    "acl-denied", "agent-shut-out", "cloned-engine-id", "connection-dropped", "daemon-json-refused", "disk-full",
+    "driver-not-built", "endpoint-left", "engine-too-new", "etcd-data-lost", "foreign-etcd", "ipvs-missing", "kernel-without",
     "name-unknown", "names-unresolved", "networks-joined", "newer-version", "no-perl", "no-root", "offload", "overlay-blocked",
     "path-mtu", "renamed-host", "resolver-refuses", "resolver-silent", "same-machine", "server-added", "store-forbidden",
     "store-keys-left", "store-shared", "store-unreachable", "store-without-v2", "subnet-overlap", "swarm-fixed", "swarm-leaderless",
-    "wrong-interface",
 })  # fmt: skip
 PATH = Path(__file__).parents[2] / "docs" / "results.json"
 _HEAD = """\
@@ -64,7 +63,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _rows(cause: Cause, faults: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     link = f"[{cause.id}](#{cause.id})"
-    way = "`up`" if cause.fixable else "" if cause.fixes else "commands" if cause.commands else "by hand"
+    way = "`up`" if cause.fixable or cause.by_up else "" if cause.fixes else "commands" if cause.commands else "by hand"
     for name, entry in faults.items():
         cured = f"{_cell(entry['fixed'])}{', ' if way else ''}{way}" if entry["fixed"] else "not run"
         yield link, f"`{name}`", _cell(entry["found"]), "by hand" if entry["words"] else cured

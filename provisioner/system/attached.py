@@ -121,6 +121,28 @@ def named(facts: Facts) -> Iterator[Named]:
                 yield Named(network, name, number, str(address))
 
 
+@dataclass(frozen=True)
+class Attached:
+    """A running container's address on a network that is not the host's own. network: the ID. service: the ID, if it is a task."""
+
+    network: str
+    address: str
+    service: str = ""
+
+
+def running(facts: Facts) -> Iterator[Attached]:
+    """Yield the addresses of running containers on networks that are not the host's own. Probes are left out."""
+    local = {str(each.get("Id")) for each in facts.networks.values() if each.get("Scope", "local") == "local"}
+    for container in facts.http("containers").body or ():
+        if container.get("State") != "running" or _name(container).startswith(PROBE):
+            continue
+        service = str((container.get("Labels") or {}).get(_SERVICE, ""))
+        for found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).values():
+            network, address = (str((found or {}).get(key, "")) for key in ("NetworkID", "IPAddress"))
+            if network not in local and _ADDRESS.fullmatch(address):
+                yield Attached(network, address, service)
+
+
 def detached(facts: Facts) -> dict[str, str]:
     """Return the running containers that are on no network: container -> the network of the cluster that they were made on.
 

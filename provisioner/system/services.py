@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
 
 from provisioner.system.request import ENGINE, Request
 from provisioner.system.strict import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from provisioner.system.facts import Facts
 
@@ -22,13 +23,15 @@ class Service:
     """One service.
 
     running: the number of its running tasks; 0 if the engine does not say. ports: the TCP ports that every node publishes (mode ingress).
-    virtual: whether it has a virtual address on a network.
+    virtual: its virtual addresses: ID of a network -> address. targets: the TCP ports of its tasks that are published.
     """
 
     name: str
+    id: str = ""
     running: int = 0
     ports: tuple[int, ...] = ()
-    virtual: bool = False
+    virtual: Mapping[str, IPv4Address] = field(default_factory=dict)
+    targets: tuple[int, ...] = ()
 
 
 def of(facts: Iterable[Facts]) -> tuple[Service, ...]:
@@ -44,10 +47,28 @@ def _service(entry: dict[str, object]) -> Service:
     endpoint = inside(entry, "Endpoint")
     return Service(
         str(inside(entry, "Spec").get("Name", "?")),
+        str(entry.get("ID", "")),
         running if isinstance(running, int) else 0,
         tuple(sorted({port for each in _list(endpoint.get("Ports")) if (port := _published(each))})),
-        bool(_list(endpoint.get("VirtualIPs"))),
+        dict(filter(None, map(_virtual, _list(endpoint.get("VirtualIPs"))))),
+        tuple(sorted({port for each in _list(endpoint.get("Ports")) if (port := _target(each))})),
     )
+
+
+def _virtual(entry: object) -> tuple[str, IPv4Address] | None:
+    """Return the network's ID and the virtual address there; None if it has none yet."""
+    found = inside({"": entry}, "")
+    try:
+        return str(found.get("NetworkID", "")), IPv4Interface(str(found.get("Addr", ""))).ip
+    except ValueError:
+        return None
+
+
+def _target(entry: object) -> int:
+    """Return the TCP port of the tasks; 0 if this entry is of another protocol."""
+    found = inside({"": entry}, "")
+    port = found.get("TargetPort")
+    return port if found.get("Protocol") == "tcp" and isinstance(port, int) and 0 < port < 1 << 16 else 0
 
 
 def _list(found: object) -> list[object]:

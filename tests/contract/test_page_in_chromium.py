@@ -60,7 +60,11 @@ def troubled() -> dict[str, Any]:
     )
     drift = Drift(Kind.FILE, "/etc/docker/daemon.json", "{}\n", '{\n  "debug": true\n}\n', Action.RELOAD, is_file=True)
     warning = Problem(
-        "engine-open", "node1", "its engine listens on tcp://0.0.0.0:2375", {"path": "/etc/docker/daemon.json"}
+        "engine-open",
+        "node1",
+        "its engine listens on tcp://0.0.0.0:2375",
+        {"path": "/etc/docker/daemon.json"},
+        warns=True,
     )
     outcomes = (
         Outcome("node1", "daemon", State.DRIFTED, (drift,)),

@@ -49,7 +49,11 @@ def block(comment: str, action: str = "-I") -> str:
 def curable(faults: Iterable[Fault]) -> list[str]:
     """Return the faults whose causes are cured by commands or by `up`."""
     on_hosts = [each for each in faults if each.place.value in {"host", "path"} and each.id not in BY_HAND]
-    return [each.id for each in on_hosts if CAUSES[each.cause].commands or CAUSES[each.cause].fixable]
+    return [
+        each.id
+        for each in on_hosts
+        if CAUSES[each.cause].commands or CAUSES[each.cause].fixable or CAUSES[each.cause].by_up
+    ]
 
 
 def pasted(cluster: Cluster, run: Run) -> Run:

@@ -1,4 +1,4 @@
-"""Faults of an engine's settings, of a port that it needs, and of what it keeps in its store."""
+"""Faults of an engine's settings, of ports that it needs or opens, and of what it keeps in its store."""
 
 from provisioner.lab.faults.base import Fault
 
@@ -22,7 +22,20 @@ if [ -s {_OLD} ]; then sed -i '1s|{{|{{{setting},|' {_FILE}; else echo '{{{setti
     return Fault(name, name, title, made, healed, stores=stores)
 
 
+def _edited(name: str, cause: str, title: str, edit: str, *, before: str = ":", after: str = ":") -> Fault:
+    """A fault of the store's keys in daemon.json. edit: for sed. before, after: commands that prepare it and tidy up."""
+    made = f"""[ -e {_OLD} ] || {{ {before}; cat {_FILE} >{_OLD}; sed -i {edit} {_FILE}; }}
+systemctl stop docker; {_START}"""
+    return Fault(name, cause, title, made, f"{_RESTORE}; {after}; systemctl stop docker; {_START}", stores=_STORES)
+
+
+def _advertised(address: str) -> str:
+    return f"""'s|"cluster-advertise": "[^":]*|"cluster-advertise": "'"{address}"'|'"""
+
+
 _BOX = "fault-box"
+_DROP_IN = "/run/systemd/system/docker.service.d/fault.conf"
+_SECOND = "${SELF%.*}.2${SELF##*.}"
 
 FAULTS = (
     Fault(
@@ -49,6 +62,47 @@ docker container inspect {_BOX} >/dev/null 2>&1 || docker run -d --name {_BOX} -
         '"live-restore": true',
         restart=False,
         stores=("swarm",),
+    ),
+    _edited(
+        "loopback-advertise",
+        "loopback-advertise",
+        "the engine advertises 127.0.0.1",
+        _advertised("127.0.0.1"),
+    ),
+    _edited(
+        "secondary-advertise",
+        "secondary-advertise",
+        "the engine advertises a second address of its host",
+        _advertised(_SECOND),
+        before=f'ip address add "{_SECOND}/24" dev eth0',
+        after=f'ip address del "{_SECOND}/24" dev eth0 2>/dev/null || :',
+    ),
+    _edited(
+        "wrong-interface",
+        "wrong-interface",
+        "the engine advertises an address that its host does not have",
+        _advertised("192.0.2.15"),
+    ),
+    _edited(
+        "advertise-missing",
+        "advertise",
+        "the engine advertises no address",
+        """'/"cluster-advertise"/d; s|\\("cluster-store": "[^"]*"\\),|\\1|'""",
+    ),
+    _edited(
+        "store-unset",
+        "drift",
+        "the engine has no store",
+        """'/"cluster-store":/d; /"cluster-advertise"/d'""",
+    ),
+    Fault(
+        "engine-open",
+        "engine-open",
+        "the engine listens on port 2375 without TLS",
+        f"""mkdir -p {_DROP_IN.rpartition("/")[0]}
+printf '[Service]\\nEnvironmentFile=\\nEnvironment=DOCKER_OPTS=-Htcp://0.0.0.0:2375\\n' >{_DROP_IN}
+systemctl daemon-reload; systemctl stop docker; {_START}""",
+        f"[ -e {_DROP_IN} ] || exit 0; rm {_DROP_IN}; systemctl daemon-reload; systemctl stop docker; {_START}",
     ),
     Fault(
         "daemon-json-broken",

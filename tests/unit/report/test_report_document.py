@@ -43,7 +43,11 @@ def example():
         writes=3,
         findings=(
             Problem(
-                "engine-open", "node1", "its engine listens on tcp://0.0.0.0:2375", {"path": "/etc/docker/daemon.json"}
+                "engine-open",
+                "node1",
+                "its engine listens on tcp://0.0.0.0:2375",
+                {"path": "/etc/docker/daemon.json"},
+                warns=True,
             ),
         ),
         outcomes=(

@@ -95,7 +95,9 @@ def test_a_pair_that_failed_for_another_reason_is_never_a_success():
 
 
 def test_a_warning_passes_and_is_there_as_output():
-    warning = Problem("engine-open", "node1", "it listens on tcp://0.0.0.0:2375", {"path": "/etc/docker/daemon.json"})
+    warning = Problem(
+        "engine-open", "node1", "it listens on tcp://0.0.0.0:2375", {"path": "/etc/docker/daemon.json"}, warns=True
+    )
     root = parsed(replace(examined(3), findings=(warning,)))
     assert cases(root, "checks")[0] == ("engine-open: node1", "system-out")
     assert "0.0.0.0:2375" in root.find(".//testcase[@name='engine-open: node1']/system-out").text

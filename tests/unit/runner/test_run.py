@@ -678,12 +678,12 @@ class TestFindings:
         assert made.report("up").exit_code == 1
 
     def test_a_warning_changes_nothing(self, run, cluster):
-        made = run(Step("a", cluster), findings=(Problem("engine-open", "", "odd"),))
+        made = run(Step("a", cluster), findings=(Problem("engine-open", "", "odd", warns=True),))
         assert made.report("up").exit_code == 0
         assert [f.id for f in made.findings] == ["engine-open"]
 
     def test_a_warning_can_be_left_out_and_a_stop_can_not(self, run, cluster):
-        warning = Problem("engine-open", "", "odd")
+        warning = Problem("engine-open", "", "odd", warns=True)
         stop = Problem("disk-full", "", "bad")
         made = run(Step("a", cluster), findings=(warning, stop), ignore=("engine-open", "disk-full"))
         assert [f.id for f in made.findings] == ["disk-full"]

@@ -306,11 +306,15 @@ class TestDaemon:
         assert action(DAEMON, whole) == "reload"
 
     @pytest.mark.parametrize(
-        "key", [{"ClusterStore": "consul://127.0.0.1:8500/old"}, {"ClusterAdvertise": "10.0.2.15:2376"}]
+        ("key", "what"),
+        [
+            ({"ClusterStore": "consul://127.0.0.1:8500/old"}, "store"),
+            ({"ClusterAdvertise": "10.0.2.15:2376"}, "advertised address"),
+        ],
     )
-    def test_another_store_or_address_takes_a_restart_alone(self, site, key):
+    def test_another_store_or_address_takes_a_restart_alone(self, site, key, what):
         whole = site(node2=with_info(NODE2, **key))
-        assert differs(DAEMON, whole) == [("the running engine's store", "restart")]
+        assert differs(DAEMON, whole) == [(f"the running engine's {what}", "restart")]
         assert action(DAEMON, whole) == "restart"
         assert work(DAEMON, whole).alone
 

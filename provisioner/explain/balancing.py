@@ -1,0 +1,51 @@
+"""Virtual addresses of a swarm's services that do not answer containers, although the tasks do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.model import Problem
+from provisioner.observe import calls
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator, Mapping
+
+    from provisioner.explain.base import Seen
+    from provisioner.observe.calls import Call
+
+_ID = 9  # characters of a network's ID in the name of its load balancer's namespace: libnetwork, network.go, lbSandboxName()
+_FAILS = {"silent": "got no answer", "refused": "were refused"}
+
+
+def called(seen: Seen) -> Iterator[tuple[str, Call, Mapping[str, Counter[str]]]]:
+    """Yield the calls that were made: host, call, and what they got. Without an answer of all its tasks, a call shows nothing."""
+    for host, calls_ in calls.of(seen.site).items():
+        kernel = seen.observed.kernels.get(host)
+        for call in calls_ if kernel else ():
+            said = kernel.called.get(call.own, {}) if kernel else {}
+            if call.virtual in said and all(to in said and not said[to]["silent"] for to in call.direct):
+                yield host, call, said
+
+
+def unanswered(seen: Seen) -> Iterator[Problem]:
+    """Find virtual addresses that do not answer, or refuse connections that tasks accept."""
+    for host, call, said in called(seen):
+        listening = any(said[to]["open"] for to in call.direct)
+        bad = "silent" if said[call.virtual]["silent"] else "refused" if listening else ""
+        failed, tried = said[call.virtual][bad], said[call.virtual].total()
+        if not failed:
+            continue
+        address, _, port = call.virtual.partition(":")
+        evidence = (
+            f"{failed} of {tried} connections from a container to {address}, port {port}, the virtual address of {call.service.name},"
+            f" {_FAILS[bad]}; its tasks answer on their own addresses"
+        )
+        number = next(number for number, found in call.service.virtual.items() if str(found) == address)
+        values = {"host": host, "service": call.service.name, "space": f"lb_{number[:_ID]}"}
+        variant = "" if failed == tried else "some"
+        where = f"{host}: virtual address of {call.service.name}"
+        yield Problem("vip-unanswered", host, evidence, values, variant, network=call.network, where=where)
+
+
+DETECTORS = (unanswered,)
