@@ -17,12 +17,14 @@ r() {
   v=''
   return 1
 }
-units=$(systemctl show -p Id,MainPID,InvocationID,ActiveState UNITS 2>/dev/null)
-of_engine() { printf '%s\n' "$units" | awk -v RS= -v key="$1" '/(^|\n)Id=docker\.service(\n|$)/ && match($0, "(^|\n)" key "=[^\n]*") {
+units=$(systemctl show -p Id,MainPID,InvocationID,ActiveState,LoadState UNITS 2>/dev/null)
+of() { printf '%s\n' "$units" | awk -v RS= -v unit="$1" -v key="$2" 'index("\n" $0 "\n", "\nId=" unit "\n") && match($0, "(^|\n)" key "=[^\n]*") {
   v = substr($0, RSTART, RLENGTH); sub(/^.*=/, "", v); print v }'; }
+of_engine() { of docker.service "$1"; }
 f engine-state "$(of_engine ActiveState)"
 f virtualisation "$(systemd-detect-virt 2>/dev/null)"
 f sysctl "$(for k in SYSCTLS; do v=$(cat "/proc/sys/$k") && echo "$k=$v"; done)"
+f unforwarded "$(grep -lxs 0 /proc/sys/net/ipv4/conf/*/forwarding)"
 # The last ten minutes. Files in /proc/sys need cat: the shell's read gets only their first byte.
 f kernel-log "$(read -r up _ </proc/uptime; dmesg 2>/dev/null | awk -v from="$((${up%.*} - 600))" -F '[][ ]+' '$2 > from' | grep -E 'eighbou?r.* table overflow|nf_conntrack: table full' | tail -n 5)"
 f neighbour-count "$(awk 'NR == 2 { print $1 }' /proc/net/stat/arp_cache 2>/dev/null)"
@@ -51,6 +53,12 @@ f stopped "$(printf '%s\n' "$units" | while IFS='=' read -r k v; do
     case $k in Id) u=$v ;; MainPID) p=$v ;; '') u='' p=0 ;; esac
     [ -n "$u" ] && [ "${p:-0}" != 0 ] && grep -qs '^State:.T' "/proc/$p/status" && echo "$u $p" && p=0
   done)"
+# The state of containerd, unless the engine has started one of its own.
+f containerd "$(p=$(of_engine MainPID)
+  [ "${p:-0}" = 0 ] || [ "$(of containerd.service LoadState)" != loaded ] || {
+    for c in $(cat "/proc/$p/task/"*/children 2>/dev/null); do [ "$(cat "/proc/$c/comm" 2>/dev/null)" != containerd ] || exit 0; done
+    of containerd.service ActiveState
+  })"
 f proxies "$(p=$(of_engine MainPID)
   [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
 # Sockets of the engine, beyond loopback and gossip, that answer its API without TLS.

@@ -26,9 +26,13 @@ FAMILY = Family(
             "With net.ipv4.ip_forward at 0, containers have no outbound access, and published ports are unreachable. The engine"
             " enables forwarding when it starts, so something disabled it later. Overlay traffic between hosts may continue.",
             "enable forwarding, and find what disables it: grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d",
-            commands={"": ("sysctl -w net.ipv4.ip_forward=1",)},
-            fixes=frozenset({""}),
-            touches={"": "net.ipv4.ip_forward"},
+            variants={
+                "interface": "enable forwarding for this interface, and find what disables it: grep -rs forwarding /etc/sysctl.conf"
+                " /etc/sysctl.d /etc/systemd/network"
+            },
+            commands={"": ("sysctl -w net.ipv4.ip_forward=1",), "interface": ("sysctl -w {setting}=1",)},
+            fixes=frozenset({"", "interface"}),
+            touches={"": "net.ipv4.ip_forward", "interface": "{setting}"},
             explains=("forward-blocked", "resolver-silent", "published-unanswered"),
         ),
         Cause(
@@ -370,13 +374,14 @@ FAMILY = Family(
             "start the engine; `provisioner up INVENTORY` does that too",
             variants={
                 "hangs": "the engine runs but does not answer: check journalctl -u docker, the disk, and firewall rules that drop"
-                " loopback"
+                " loopback",
+                "containerd": "start containerd, on which the engine relies to run containers: journalctl -u containerd says why it stopped",
             },
-            commands={"": (START,)},
-            fixes=frozenset({""}),
-            touches={"": ENGINE},
+            commands={"": (START,), "containerd": ("systemctl start containerd",)},
+            fixes=frozenset({"", "containerd"}),
+            touches={"": ENGINE, "containerd": "containerd.service"},
             drifts=_OF_ENGINE,
-            explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
+            explains=("engine-hangs", "probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
         Cause(
             "engine-hangs",

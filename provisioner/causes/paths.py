@@ -110,7 +110,7 @@ FAMILY = Family(
             "a port of the store is blocked between hosts",
             "The store's servers and agents communicate over this port. If too many of them can't, the store has no leader, and no"
             " network or container can be added.",
-            ("store-no-leader", "store-down", "consul-agents-missed", "probe-failed"),
+            ("store-no-leader", "store-down", "consul-agents-missed", "probe-failed", "names-unresolved"),
         ),
         _blocked(
             "manager-blocked",

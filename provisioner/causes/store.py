@@ -203,7 +203,7 @@ FAMILY = Family(
             variants={"managed": "bring the store back first: provisioner up INVENTORY"},
             warns="the host can use another endpoint",
             drifts=("store", "network"),
-            explains=("probe-failed", "engine-hangs"),
+            explains=("probe-failed", "engine-hangs", "names-unresolved"),
         ),
         Cause(
             "store-wiped",

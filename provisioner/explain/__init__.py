@@ -86,6 +86,8 @@ _NOT_SHARED = frozenset(
     {"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved", "fdb-stale", "duplicate-hostname"}
 )  # an engine that advertises another address gets other entries, and a name in gossip that it had already
 _OF_THE_STORE = frozenset({"store-no-leader"})
+# Engines that lose their store for a moment lose names, and start no probe, on any host.
+_DISTURB, _DISTURBED = frozenset({"store-blocked", "store-no-leader"}), frozenset({"names-unresolved", "probe-failed"})
 _OF_A_PATH = frozenset(
     {"underlay-blocked", "vxlan-blocked", "gossip-blocked", "gossip-udp"}
 )  # not of others of its ends
@@ -255,6 +257,7 @@ def _related(cause: Problem, consequence: Problem) -> bool:
     if (
         cause.id == _OF_THE_SWARM
         or consequence.id in _OF_THE_STORE
+        or (cause.id in _DISTURB and consequence.id in _DISTURBED)
         or (consequence.id == "drift" and consequence.values["kind"] == "store")
     ):
         return True  # what one host says of the store concerns all hosts

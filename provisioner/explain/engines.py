@@ -33,6 +33,8 @@ def engines(seen: Seen) -> Iterator[Problem]:
     for name in seen.site.live:
         facts = seen.site.facts[name]
         unit = facts.unit("docker.service")
+        if problem := _containerd(seen, name):
+            yield problem
         if "dockerd" not in facts.programs or facts.engine:
             continue
         if not unit.up:
@@ -50,6 +52,16 @@ def engines(seen: Seen) -> Iterator[Problem]:
                 frozen.variant,
                 where=frozen.unit or "docker.service",
             )
+
+
+def _containerd(seen: Seen, name: str) -> Problem | None:
+    """Find a host whose engine runs without containerd: it still answers most requests, but starts no container."""
+    kernel = seen.observed.kernels.get(name)
+    state = kernel.containerd if kernel else ""
+    if state not in {"inactive", "failed", "deactivating"}:
+        return None
+    evidence = f"containerd.service is {state}, and the engine uses it"
+    return Problem("engine-down", name, evidence, {"host": name}, "containerd", where="containerd.service")
 
 
 @dataclass(frozen=True)

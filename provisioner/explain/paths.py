@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _GOSSIP = 7946
 _NOISE, _LITTLE = 3, 2  # fewer lost datagrams than this are ignored, and less than so many percent
-_WHOLE = 90  # percent; from this loss on, a port counts as blocked
+_ALL, _WHOLE = 100, 90  # percent; from this loss on, a port counts as blocked
 _QUIET = frozenset(
     {"vxlan_rcv", "vxlan_err_lookup"}
 )  # the kernel drops our datagrams here if all is well: their VNI is unused
@@ -166,8 +166,12 @@ def blocked(seen: Seen) -> Iterator[Problem]:
     found = [each for path in paths.values() for each in lost(path, anything=seen.earlier is None)]
     whole: dict[tuple[str, str], list[Lost]] = defaultdict(list)
     partial: list[Lost] = []
+    some = {
+        (each.at, each.what) for each in found if each.share < _WHOLE
+    }  # what lets a few pass there may let fewer pass elsewhere
     for each in found:
-        (whole[each.source, each.target] if each.share >= _WHOLE else partial).append(each)
+        is_whole = each.share >= (_ALL if (each.at, each.protocol, each.port) in some else _WHOLE)
+        (whole[each.source, each.target] if is_whole else partial).append(each)
     apart = {way for way, on_it in whole.items() if _all_lost(paths[way], on_it)}
     yield from _apart(seen, {way: whole[way] for way in apart})
     yield from _ports(seen, [each for way, on_it in whole.items() if way not in apart for each in on_it])

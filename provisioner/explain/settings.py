@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from provisioner.explain.overlays import of_kernels, subnets_of
+from provisioner.explain.overlays import GWBRIDGE, of_kernels, subnets_of
 from provisioner.model import Problem
 from provisioner.system import services
 from provisioner.system.networks import of_kernel
@@ -28,6 +28,8 @@ def settings(seen: Seen) -> Iterator[Problem]:
         values = {"host": name}
         if kernel.setting("net.ipv4.ip_forward") == 0 and seen.site.facts[name].engine:
             yield Problem("ip-forward", name, "net.ipv4.ip_forward is 0", values, where="net.ipv4.ip_forward")
+        elif seen.site.facts[name].engine:
+            yield from _unforwarded(seen, name, kernel)
         used, most = (kernel.setting(f"net.netfilter.nf_conntrack_{what}") for what in ("count", "max"))
         if used and most and used >= _FULL * most:
             evidence = f"{used} of {most} entries are in use"
@@ -38,6 +40,17 @@ def settings(seen: Seen) -> Iterator[Problem]:
             yield Problem("neigh-overflow", name, evidence, values, where="net.ipv4.neigh.default.gc_thresh3")
         if kernel.virtualisation == "lxc" and seen.site.control == "swarm":
             yield Problem("lxc-host", name, "systemd-detect-virt reports lxc", values)
+
+
+def _unforwarded(seen: Seen, name: str, kernel: Kernel) -> Iterator[Problem]:
+    """Find interfaces that containers need, and whose packets are not forwarded although the host forwards others."""
+    address = seen.site.advertise.get(name)
+    underlay = {device for device, own in seen.site.facts[name].addresses if own.ip == address}
+    for device in sorted(kernel.unforwarded & {GWBRIDGE, *underlay}):
+        setting = f"net/ipv4/conf/{device}/forwarding"  # a name can contain dots
+        yield Problem(
+            "ip-forward", name, f"{setting} is 0", {"host": name, "setting": setting}, "interface", where=setting
+        )
 
 
 def _overflow(kernel: Kernel) -> str:

@@ -297,6 +297,13 @@ class Kernel:
         return int(found) if re.fullmatch("-?[0-9]{1,12}", found) else None
 
     @cached_property
+    def unforwarded(self) -> frozenset[str]:
+        """The interfaces whose packets the kernel does not forward."""
+        return frozenset(
+            re.findall("(?m)^/proc/sys/net/ipv4/conf/([^/\\s]+)/forwarding$", self.raw.get("unforwarded", ""))
+        )
+
+    @cached_property
     def neighbour_count(self) -> int | None:
         """The number of entries in the kernel's neighbour table, of all namespaces; None in a container, which can't see it."""
         found = self.raw.get("neighbour-count", "").strip()
@@ -376,6 +383,12 @@ class Kernel:
         """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
         lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
         return {name.upper(): found for name, _, found in lines if name}
+
+    @property
+    def containerd(self) -> str:
+        """The state of the containerd that the engine uses, such as "failed"; "" if unknown, or if it is part of the engine."""
+        found = self.raw.get("containerd", "").strip()
+        return found if re.fullmatch("[a-z-]{1,20}", found) else ""
 
     @cached_property
     def exposed(self) -> tuple[str, ...]:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from provisioner.causes import Cause
 
-# Causes without a fault that tests in the lab make in another way: by an inventory, other images, or steps on several hosts.
+# Causes without a fault that tests in the lab or on virtual machines make in another way: by an inventory, other images, or steps on several hosts.
 MADE_BY_TESTS = frozenset({
     "acl-denied", "agent-shut-out", "cloned-engine-id", "connection-dropped", "daemon-json-refused", "disk-full",
     "driver-not-built", "endpoint-left", "engine-too-new", "etcd-data-lost", "foreign-etcd", "ipvs-missing", "kernel-without",
-    "name-unknown", "names-unresolved", "networks-joined", "newer-version", "no-perl", "no-root", "offload", "overlay-blocked",
-    "path-mtu", "renamed-host", "resolver-refuses", "resolver-silent", "same-machine", "server-added", "store-forbidden",
-    "store-keys-left", "store-shared", "store-unreachable", "store-without-v2", "subnet-overlap", "swarm-fixed", "swarm-leaderless",
+    "name-stale", "name-unknown", "names-unresolved", "networks-joined", "newer-version", "no-perl", "no-root", "offload", "overlay-blocked",
+    "path-mtu", "published-unanswered", "renamed-host", "resolver-refuses", "resolver-silent", "same-machine", "server-added", "store-forbidden",
+    "store-keys-left", "store-shared", "store-unreachable", "store-without-v2", "subnet-overlap", "swarm-fixed", "swarm-leaderless", "table-differs", "vip-unanswered",
 })  # fmt: skip
 PATH = Path(__file__).parents[2] / "docs" / "results.json"
 _HEAD = """\
@@ -34,7 +34,7 @@ Each fault of the lab is made on three hosts, and then `doctor` and `doctor --fi
 controller and hosts on one machine with two cores{load}. `doctor --fix` looks twice, before and after the cure.
 "commands": somebody typed the commands of the report, and looked again; "`up`": `provisioner up` repaired it; "by hand": the cure is only words. Results of a swarm, and of hosts
 on two segments with a router between them ("routed"), are marked. "by tests": the lab
-has no fault of this cause, and tests make it there in another way. "constructed": it is tested with constructed observations only;
+has no fault of this cause, and tests make it there, or on virtual machines, in another way. "constructed": it is tested with constructed observations only;
 [the reasons](decisions/causes.md#causes-that-the-lab-does-not-make). [How to measure again](lab.md#results-of-the-doctor).
 
 | cause | fault in the lab | found | fixed |

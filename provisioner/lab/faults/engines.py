@@ -34,6 +34,11 @@ def _advertised(address: str) -> str:
 
 
 _BOX = "fault-box"
+_NETWORK = "docker network ls --filter driver=overlay --format '{{.Name}}' | grep -vx ingress | head -n 1"
+_RUN_BOX = f"""network=$({_NETWORK})
+docker image inspect {_BOX} >/dev/null 2>&1 || tar -c -T /dev/null | docker import - {_BOX} >/dev/null
+docker container inspect {_BOX} >/dev/null 2>&1 || docker run -d --name {_BOX} --network "$network" -v /usr:/usr:ro -v /bin:/bin:ro \\
+    -v /lib:/lib:ro -v /lib64:/lib64:ro {_BOX} sleep infinity >/dev/null"""
 _DROP_IN = "/run/systemd/system/docker.service.d/fault.conf"
 _SECOND = "${SELF%.*}.2${SELF##*.}"
 
@@ -42,10 +47,7 @@ FAULTS = (
         "network-detached",
         "network-detached",
         "a container that was created on a network of the cluster has lost it",
-        f"""network=$(docker network ls --filter driver=overlay --format '{{{{.Name}}}}' | grep -vx ingress | head -n 1)
-docker image inspect {_BOX} >/dev/null 2>&1 || tar -c -T /dev/null | docker import - {_BOX} >/dev/null
-docker container inspect {_BOX} >/dev/null 2>&1 || docker run -d --name {_BOX} --network "$network" -v /usr:/usr:ro -v /bin:/bin:ro \
-    -v /lib:/lib:ro -v /lib64:/lib64:ro {_BOX} sleep infinity >/dev/null
+        f"""{_RUN_BOX}
 [ "$(docker container inspect -f '{{{{len .NetworkSettings.Networks}}}}' {_BOX})" = 0 ] || docker network disconnect "$network" {_BOX}""",
         f"docker rm -f {_BOX} >/dev/null 2>&1; docker rmi {_BOX} >/dev/null 2>&1 || :",
     ),

@@ -59,6 +59,13 @@ FAULTS = (
         "sysctl -qw net.ipv4.ip_forward=1",
     ),
     Fault(
+        "gwbridge-unforwarded",
+        "ip-forward",
+        "the host does not forward packets from its containers",
+        "sysctl -qw net.ipv4.conf.docker_gwbridge.forwarding=0",
+        "sysctl -qw net.ipv4.conf.docker_gwbridge.forwarding=1",
+    ),
+    Fault(
         "route-shadow",
         "route-shadow",
         "a route of the host covers the subnet of the network demo",
@@ -110,6 +117,13 @@ FAULTS = (
         "kill -CONT $(systemctl show -p MainPID --value containerd)",
     ),
     Fault(
+        "containerd-down",
+        "engine-down",
+        "containerd is stopped",
+        "systemctl stop containerd",
+        "systemctl start containerd",
+    ),
+    Fault(
         "store-hangs",
         "store-hangs",
         "the process of the store's server is frozen",
@@ -133,6 +147,13 @@ FAULTS = (
         "all processes of the host are frozen; its kernel still accepts connections",
         "kill -STOP -1",
         "kill -CONT -1",
+    ),
+    Fault(
+        "sshd-stopped",
+        "host-lost",
+        "the host's SSH server is stopped",
+        "systemctl stop ssh.socket ssh 2>/dev/null || systemctl stop ssh",
+        "systemctl start ssh",
     ),
     Fault(
         "sshd-frozen",

@@ -10,7 +10,7 @@ from provisioner.lab import FAULTS
 from provisioner.report import results as page
 from tests import results
 
-E2E = Path(__file__).parents[2] / "e2e"
+REAL = [Path(__file__).parents[2] / name for name in ("e2e", "vagrant")]
 
 
 def test_the_committed_results_name_all_faults_and_known_causes():
@@ -61,7 +61,7 @@ def test_the_table_says_what_was_made_found_and_fixed():
 
 
 def test_causes_that_tests_are_said_to_make_have_no_fault_and_are_named_by_a_test_in_the_lab():
-    text = "".join(path.read_text() for path in E2E.rglob("*.py"))
+    text = "".join(path.read_text() for folder in REAL for path in folder.rglob("*.py"))
     named = {name for name in CAUSES if f'"{name}"' in text}
     assert named >= page.MADE_BY_TESTS
     assert not {fault.cause for fault in FAULTS.values()} & page.MADE_BY_TESTS

@@ -1,4 +1,4 @@
-"""Causes on engines: the address that an engine advertises, and ports at which it is open to all."""
+"""Causes on engines: the address that an engine advertises, its containerd, and ports at which it is open to all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scenes import healthy, with_kernel
 
 from provisioner import causes
 from provisioner.explain import explain, problems
-from provisioner.explain.fixes import left_to_up
+from provisioner.explain.fixes import left_to_up, plan
 from provisioner.model import Drift, Kind, Outcome, State
 
 
@@ -66,3 +66,14 @@ def test_an_engine_that_answers_all_is_reported_with_its_port(site):
     assert (found.id, found.hosts) == ("engine-open", ("node2",))
     assert [problem.where for problem in found.problems] == ["node2: port 2375"]
     assert "no longer listen on port 2375" in causes.cure(found.problems[0])
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("failed", True), ("inactive", True), ("active", False), ("", False), ("$(id)", False)]
+)
+def test_an_engine_without_its_containerd(site, state, expected):
+    found = explain(with_kernel(healthy(site), "node2", "containerd", lambda _: f"{state}\n"))
+    assert [(each.id, each.hosts) for each in found] == ([("engine-down", ("node2",))] if expected else [])
+    if expected:
+        assert causes.shell_commands(found[0].problems[0]) == ("systemctl start containerd",)
+        assert [each.commands for each in plan(found)] == [("systemctl start containerd",)]

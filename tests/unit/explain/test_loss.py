@@ -144,3 +144,18 @@ def test_packets_that_a_program_missed_are_not_lost():
         outputs["b"].parse(line)
     seen = assembled(["a", "b"], outputs, {}).paths["a", "b"].udp[4789]
     assert (seen.left, seen.arrived, seen.passed, seen.missed, seen.lost) == (190, 180, 180, 12, 8)
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        ((180, 176), {("packet-loss", "node2", "")}),
+        ((200, 176), {("vxlan-blocked", "node1", "node2"), ("packet-loss", "node3", "node2")}),
+        ((190, 180), {("vxlan-blocked", "node2", "")}),
+    ],
+)
+def test_what_loses_nearly_all_is_a_block_unless_it_lets_more_pass_from_another_host(site, lost, expected):
+    whole = healthy(site)
+    seen = with_ways(whole, of(200, lost[0], source="node1"), of(200, lost[1], source="node3"))
+    found = problems(replace(seen, earlier=seen.observed))
+    assert {(each.id, each.host, each.target) for each in found} == expected
