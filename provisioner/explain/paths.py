@@ -166,9 +166,8 @@ def blocked(seen: Seen) -> Iterator[Problem]:
     found = [each for path in paths.values() for each in lost(path, anything=seen.earlier is None)]
     whole: dict[tuple[str, str], list[Lost]] = defaultdict(list)
     partial: list[Lost] = []
-    some = {
-        (each.at, each.what) for each in found if each.share < _WHOLE
-    }  # what lets a few pass there may let fewer pass elsewhere
+    # What lets some packets of one host pass may let fewer of another one pass.
+    some = {(each.at, each.protocol, each.port) for each in found if each.share < _WHOLE}
     for each in found:
         is_whole = each.share >= (_ALL if (each.at, each.protocol, each.port) in some else _WHOLE)
         (whole[each.source, each.target] if is_whole else partial).append(each)
