@@ -100,22 +100,27 @@ FAMILY = Family(
         ),
         Cause(
             "gwbridge",
-            "the bridge for outbound traffic of overlay containers is missing, down or too wide",
+            "the bridge for outbound traffic of overlay containers does not work",
             Severity.ERROR,
-            "Containers on overlay networks use the bridge docker_gwbridge for outbound traffic and published ports. If it is missing or"
-            " down, they have none. If its MTU is larger than the host's, large packets from outside may be lost (moby#41406).",
+            "Containers on overlay networks use the bridge docker_gwbridge for outbound traffic and published ports. If it is missing,"
+            " down or without its address, they have none. If its MTU is larger than the host's, large packets from outside may be lost (moby#41406).",
             "restart the engine, which creates the bridge again",
             variants={
                 "down": "set the bridge up again",
+                "address": "give the bridge its address again",
                 "mtu": "stop the host's containers on overlays, remove the network docker_gwbridge, and create it with the MTU"
                 " {mtu}: docker network create -d bridge -o com.docker.network.bridge.name=docker_gwbridge -o"
                 " com.docker.network.bridge.enable_icc=false -o com.docker.network.bridge.enable_ip_masquerade=true -o"
                 " com.docker.network.driver.mtu={mtu} docker_gwbridge",
             },
             warns="only its MTU is too large",
-            commands={"": (RESTART,), "down": ("ip link set docker_gwbridge up",)},
-            fixes=frozenset({"", "down"}),
-            touches={"": ENGINE, "down": "link docker_gwbridge"},
+            commands={
+                "": (RESTART,),
+                "down": ("ip link set docker_gwbridge up",),
+                "address": ("ip address add {address} dev docker_gwbridge",),
+            },
+            fixes=frozenset({"", "down", "address"}),
+            touches={"": ENGINE, **dict.fromkeys(("down", "address"), "link docker_gwbridge")},
             explains=("forward-blocked", "probe-failed", "resolver-silent", "published-unanswered"),
         ),
         Cause(

@@ -1,4 +1,4 @@
-"""Bridges: a docker_gwbridge that is missing, down or too wide, and bridges without a free port."""
+"""Bridges: a docker_gwbridge that is missing, down, too wide or without its address, and bridges without a free port."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from provisioner.explain.overlays import GWBRIDGE, outbound, overlays
+from provisioner.explain.overlays import GWBRIDGE, gateway, outbound, overlays
 from provisioner.model import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from ipaddress import IPv4Interface
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel
@@ -19,7 +20,7 @@ _MOST_PORTS = 1023  # ports of a bridge: BR_MAX_PORTS - 1 in linux/net/bridge/br
 
 
 def bridges(seen: Seen) -> Iterator[Problem]:
-    """Find a missing, disabled or too wide docker_gwbridge, and full bridges."""
+    """Find a docker_gwbridge that does not work, and full bridges."""
     for name, kernel in seen.observed.kernels.items():
         if kernel.iproute and seen.site.facts[name].networks:
             yield from _gwbridge(seen, name, kernel)
@@ -38,10 +39,19 @@ def _gwbridge(seen: Seen, name: str, kernel: Kernel) -> Iterator[Problem]:
         yield place(evidence=f"{GWBRIDGE} is missing", values={"host": name})
     elif "UP" not in (link.get("flags") or []):
         yield place(evidence=f"{GWBRIDGE} is down", values={"host": name}, variant="down")
+    elif (own := gateway(facts.networks[GWBRIDGE])) and not _has(kernel, own):
+        values = {"host": name, "address": own}
+        yield place(evidence=f"{GWBRIDGE} does not have its address {own.ip}", values=values, variant="address")
     elif (mtu := _narrower(kernel, link)) and outbound(seen, name):
         wide = int(link["mtu"])
         evidence = f"{GWBRIDGE} has the MTU {wide}, and the interface of the default route has {mtu}"
         yield place(evidence=evidence, values={"host": name, "mtu": mtu}, variant="mtu", warns=True)
+
+
+def _has(kernel: Kernel, own: IPv4Interface) -> bool:
+    """Return whether the bridge has this address, or its routes are unknown."""
+    local = [route for route in kernel.routes if route.get("type") == "local"]
+    return not local or any((route.get("dst"), route.get("dev")) == (str(own.ip), GWBRIDGE) for route in local)
 
 
 def _narrower(kernel: Kernel, bridge: Mapping[str, Any]) -> int:

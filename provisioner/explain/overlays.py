@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from provisioner.explain.base import once
@@ -44,6 +45,15 @@ def subnets_of(network: Mapping[str, Any]) -> Iterator[IPv4Network]:
         subnet = str(config.get("Subnet", ""))
         if subnet and ":" not in subnet:
             yield IPv4Network(subnet, strict=False)
+
+
+def gateway(network: Mapping[str, Any]) -> IPv4Interface | None:
+    """Return the bridge's own address on its network, with the prefix length; None if unknown."""
+    for config in (network.get("IPAM") or {}).get("Config") or ():
+        length = str(config.get("Subnet", "")).partition("/")[2]
+        with suppress(ValueError):
+            return IPv4Interface(f"{config.get('Gateway', '')}/{length}")
+    return None
 
 
 def within(network: Mapping[str, Any], address: str) -> bool:

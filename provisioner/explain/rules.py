@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from provisioner.explain.overlays import GWBRIDGE, outbound
+from provisioner.explain.overlays import GWBRIDGE, gateway, outbound
 from provisioner.model import Problem
 from provisioner.system import firewall
 from provisioner.system.firewall import in_own_tables, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from provisioner.explain.base import Seen
 
 _NO_BRIDGE_RULES = 27  # the first engine version that sets no rules for bridged packets
 _ENGINE_CHAINS = ("DOCKER-FORWARD", "DOCKER-ISOLATION")  # targets of FORWARD: in engines 28 and later, in older engines
 _ANYWHERE = IPv4Address("192.0.2.1")  # an address outside of the host that no rule names (TEST-NET-1)
+_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 _NO_RULES = re.compile(r'"iptables"\s*:\s*false')  # in daemon.json
 
 
@@ -94,11 +95,23 @@ def _engine_rules(
     ]
     if not any("-j DOCKER" in rule for rule in nat):
         lacking.append("PREROUTING (nat) does not jump to DOCKER")
+    if not _masked(facts.networks.get(GWBRIDGE, {}), tables.values()):
+        lacking.append(f"no rule of nat replaces the source addresses of {GWBRIDGE}")
     if lacking and not tables.keys() & seen.observed.kernels[name].failed.keys():
         evidence = f"{' and '.join(lacking)}, but the engine runs"
         yield Problem("firewall-reload", name, evidence, {"host": name}, where="iptables, the engine's chains")
     for tool in tables:
         yield from _drops_forwarded(seen, name, tool)
+
+
+def _masked(gwbridge: Mapping[str, Any], tables: Iterable[Mapping[tuple[str, str], list[str]]]) -> bool:
+    """Return whether what containers send out by this bridge gets the host's address, or need not get it."""
+    subnet = gateway(gwbridge)
+    if not subnet or (gwbridge.get("Options") or {}).get(_MASQUERADE, "true") != "true":
+        return True
+    rules = (rule for table in tables for (of, _), found in table.items() if of == "nat" for rule in found)
+    masks = (words for words in map(firewall.words, rules) if {"MASQUERADE", "SNAT"} & set(words))
+    return any("-s" not in words or str(subnet.network) in words for words in masks)
 
 
 def _drops_forwarded(seen: Seen, name: str, tool: str) -> Iterator[Problem]:

@@ -2,6 +2,8 @@
 
 from provisioner.lab.faults.base import Fault, Place
 
+_ADDRESS, _MASKS = "/run/fault-gwbridge", "/run/fault-masquerade"
+
 FAULTS = (
     Fault(
         "address-conflict",
@@ -79,6 +81,22 @@ FAULTS = (
         "the bridge docker_gwbridge is down",
         "ip link set docker_gwbridge down",
         "ip link set docker_gwbridge up",
+    ),
+    Fault(
+        "gwbridge-unaddressed",
+        "gwbridge",
+        "the bridge docker_gwbridge has lost its address",
+        f"""[ -e {_ADDRESS} ] || ip -o -4 address show dev docker_gwbridge | sed 's/.* inet \\([^ ]*\\) .*/\\1/' >{_ADDRESS}
+ip address flush dev docker_gwbridge""",
+        f"[ ! -e {_ADDRESS} ] || {{ ip address add $(cat {_ADDRESS}) dev docker_gwbridge 2>/dev/null; rm {_ADDRESS}; }}",
+    ),
+    Fault(
+        "masquerade-lost",
+        "firewall-reload",
+        "the rule that gives the host's address to what its containers send out is deleted",
+        f"""[ -e {_MASKS} ] || iptables -w -t nat -S POSTROUTING | grep '! -o docker_gwbridge' >{_MASKS}
+sed 's/^-A/iptables -w -t nat -D/' {_MASKS} | sh 2>/dev/null || :""",
+        f"[ ! -e {_MASKS} ] || {{ sed 's/^-A\\(.*\\)/iptables -w -t nat -C\\1 2>\\/dev\\/null || iptables -w -t nat -A\\1/' {_MASKS} | sh; rm {_MASKS}; }}",
     ),
     Fault(
         "mtu",

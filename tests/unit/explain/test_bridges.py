@@ -46,3 +46,12 @@ def test_a_network_for_outbound_traffic_that_does_not_exist(site):
     ]
     seen = with_containers(healthy(site, node2=with_http(facts, "networks", internal)), "node2", running("web"))
     assert not problems(seen)
+
+
+def test_a_bridge_without_its_address(site):
+    gone = lambda routes: [route for route in routes if route.get("dst") != "172.18.0.1"]  # noqa: E731
+    (found,) = problems(with_kernel(healthy(site), "node2", "routes", gone))
+    assert (found.id, found.host, found.variant) == ("gwbridge", "node2", "address")
+    assert causes.shell_commands(found) == ("ip address add 172.18.0.1/16 dev docker_gwbridge",)
+    unread = lambda routes: [route for route in routes if route.get("type") != "local"]  # noqa: E731
+    assert not problems(with_kernel(healthy(site), "node2", "routes", unread))

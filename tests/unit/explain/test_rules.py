@@ -8,7 +8,8 @@ from scenes import facts, healthy, with_kernel
 
 from provisioner.explain import problems
 
-_NAT = "*nat\n:PREROUTING ACCEPT\n:DOCKER -\n-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n"
+_MASKS = "-A POSTROUTING -s 172.18.0.0/16 ! -o docker_gwbridge -j MASQUERADE\n"
+_NAT = f"*nat\n:PREROUTING ACCEPT\n:DOCKER -\n-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n{_MASKS}"
 _OLD = "-A FORWARD -j DOCKER-USER\n-A FORWARD -j DOCKER-ISOLATION-STAGE-1\n-A DOCKER-ISOLATION-STAGE-1 -j RETURN\n"
 _NEW = "-A FORWARD -j DOCKER-USER\n-A FORWARD -j DOCKER-FORWARD\n-A DOCKER-FORWARD -j DOCKER-CT\n"
 _CHAINS = "*filter\n:INPUT ACCEPT\n:FORWARD DROP\n:DOCKER -\n:DOCKER-USER -\n"
@@ -36,6 +37,7 @@ def test_intact_chains_are_not_a_cause(site, rules):
         ("20.10", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1\n", "FORWARD jumps"),
         ("28", "-A FORWARD -j DOCKER-FORWARD\n", "FORWARD jumps"),
         ("28", "-A DOCKER-FORWARD -j DOCKER-CT\n", "DOCKER-FORWARD is empty"),
+        ("28", _MASKS, "no rule of nat replaces the source addresses of docker_gwbridge, but the engine runs"),
         ("28", "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n", "PREROUTING (nat)"),
     ],
 )
@@ -43,6 +45,27 @@ def test_a_lost_jump_or_an_emptied_chain_is_found(site, age, lost, evidence):
     ((cause, shown),) = found(site, ENGINES[age].replace(lost, ""))
     assert cause == "firewall-reload"
     assert shown.startswith(evidence)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("-A POSTROUTING -o eth0 -j MASQUERADE", []),
+        ("-A OURS -s 172.18.0.0/16 -o eth0 -j SNAT --to-source 192.168.56.12", []),
+        ("-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE", ["firewall-reload"]),
+        ("-A POSTROUTING -s 172.18.0.0/16 -j ACCEPT", ["firewall-reload"]),
+    ],
+)
+def test_other_rules_may_replace_source_addresses(site, rule, expected):
+    assert [cause for cause, _ in found(site, ENGINES["28"].replace(_MASKS, f"{rule}\n"))] == expected
+
+
+def test_a_bridge_that_somebody_made_to_keep_addresses_needs_no_rule(site):
+    node2 = facts("node2")
+    option = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    theirs = [{**each, "Options": option} for each in node2.networks.values()]
+    seen = healthy(site, node2=with_http(node2, "networks", theirs))
+    assert not problems(with_kernel(seen, "node2", "iptables-nft-save", lambda _: ENGINES["28"].replace(_MASKS, "")))
 
 
 def test_an_engine_on_nftables_needs_no_iptables_rules(site):
