@@ -44,9 +44,8 @@ NAME = "overlay"
 _PER_HOST = 3.0  # seconds; measured: twenty hosts on two cores took one minute
 _START = 120.0  # seconds for a container to start; many at once take long on slow machines
 _GLANCE = 1.0  # seconds between two calls of the judge
-_STARTS = (
-    12.0  # seconds until the judge is asked about probes that have not started; on busy machines, they take several
-)
+# Seconds until the judge is asked about probes that have not started, and without a start before. On busy machines, many take long.
+_STARTS, _STILL = 12.0, 5.0
 _JUDGING = 10.0  # seconds to wait for a judge that is still at work when the probes have ended
 _AT_ONCE = 4  # networks: each uses a channel of the host's connection, and sshd allows ten (MaxSessions)
 _AGAIN = "see the log of its engine (journalctl -u docker), and run again"
@@ -142,7 +141,15 @@ def prove(
     }
     tasks = _walled([prepared(asked[task.network], site, task) for task in found.values() if isinstance(task, Task)])
     probes = [
-        Probe(connections[name], number, places.index(name), task, observer, patience=patience(site, name))
+        Probe(
+            connections[name],
+            number,
+            places.index(name),
+            task,
+            observer,
+            patience=patience(site, name),
+            among=len(names) * len(tasks),
+        )
         for task in tasks
         for number, name in enumerate(names, start=1)
     ]
@@ -152,7 +159,7 @@ def prove(
             probe.fail(closed.problem)
             probe.evidence.closed = closed
     with Crew(probes) as crew:
-        with _judged(probes, judge, _unstarted, after=_STARTS):
+        with _judged(probes, judge, _unstarted, after=_STARTS, still=_STILL):
             crew.all(Probe.begin)
         ready = [probe for probe in probes if not probe.evidence.error]
         for probe in ready:
@@ -175,15 +182,23 @@ def _judged(
     probes: Sequence[Probe],
     judge: Judge | None,
     lacking: Callable[[Sequence[Probe]], frozenset[tuple[str, str]]],
+    *,
     after: float = 0.0,
+    still: float = 0.0,
 ) -> Iterator[None]:
-    """Call the judge once a second with what is missing, from `after` seconds on. If waiting can't help, end the probes."""
+    """Call the judge once a second with what is missing, from `after` seconds on. If waiting can't help, end the probes.
+
+    still: seconds for which nothing must have changed. On busy hosts, one after the other gets there.
+    """
     over, began = Event(), time.monotonic()
 
     def watch() -> None:
+        missing, since = frozenset[tuple[str, str]](), began
         while judge and not over.wait(_GLANCE):
-            missing, waited = lacking(probes), time.monotonic() - began
-            if missing and waited >= after and judge(missing, waited) and not over.is_set():
+            before, missing, now = missing, lacking(probes), time.monotonic()
+            since = since if missing == before else now
+            late = now - began >= after and now - since >= still
+            if missing and late and judge(missing, now - began) and not over.is_set():
                 for probe in probes:
                     probe.enough.set()
                 return

@@ -31,7 +31,8 @@ PORT = 7777  # as in probe.pl
 _ASKED = 40.0  # seconds for the engine to report a published port
 _PATIENCE = 15  # seconds for the engine to answer before its probe is started
 _BRIEF = 3  # the same, if the engine was silent when it was last read
-_CHECKED = 6.0  # seconds after which a probe that has not started checks whether its host and engine answer
+# Seconds after which a probe that has not started checks whether its host and engine answer, for a few probes, and for each more.
+_CHECKED, _CHECKED_EACH = 6.0, 0.25
 _ANSWER = 4  # seconds for the engine's answer in this check
 _SILENT = 3  # the number of such checks in a row without an answer after which the probe fails
 _LATE = 10.0  # seconds after the deadline in which a probe may still report
@@ -133,7 +134,7 @@ class Probe:
 
     number: its position among the probes of this proof, from 1. place: the host's position in the inventory, from 0.
     tag: distinguishes two probes on one host. publish: the host's address at which to publish the probe's port; the engine
-    chooses `port`. patience: seconds for the engine to answer before the probe is started. address, six: the probe's
+    chooses `port`. patience: seconds for the engine to answer before the probe is started. among: the number of probes that start. address, six: the probe's
     addresses once it has started; a replacement has the same.
     """
 
@@ -148,6 +149,7 @@ class Probe:
         tag: str = "",
         publish: str = "",
         patience: int = _PATIENCE,
+        among: int = 1,
     ) -> None:
         self.name = connection.name
         self.number = number
@@ -169,6 +171,7 @@ class Probe:
         self.strangers: list[Probe] = []
         self.enough = Event()  # set: the probe must stop waiting for what it has not seen yet
         self.patience = patience
+        self._checked = _CHECKED + _CHECKED_EACH * among
         self._silent = 0  # checks in a row that neither the host nor the engine answered
         self._given_up = False  # before its container started
 
@@ -220,7 +223,7 @@ class Probe:
             self._stream = self._opened()
             if self._released:
                 self._stream.close_stdin()
-            check = time.monotonic() + _CHECKED
+            check = time.monotonic() + self._checked
             while not (self.evidence.address or self.evidence.interfaces or self.evidence.error):
                 self._read_some(until)
                 if self.enough.is_set() and not self.evidence.address:
@@ -229,7 +232,7 @@ class Probe:
                         f"it has not started after {time.monotonic() - began:.0f} seconds, and waiting longer can't help"
                     )
                 elif time.monotonic() > check:
-                    check = time.monotonic() + (0.0 if self._check() else _CHECKED)
+                    check = time.monotonic() + (0.0 if self._check() else self._checked)
             self.address, self.six = self.evidence.address, self.evidence.six
             if self.publish and not self.evidence.error:
                 self.port = self._published()
