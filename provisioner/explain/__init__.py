@@ -43,7 +43,7 @@ from provisioner.explain import (
 )
 from provisioner.explain.base import Seen
 from provisioner.explain.hops import firm
-from provisioner.explain.paths import summaries
+from provisioner.explain.paths import losing, summaries
 from provisioner.explain.well import well
 from provisioner.model import Diagnosis, Problem, Severity, State
 from provisioner.observe import NAMES, Observed
@@ -55,7 +55,19 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Detector
     from provisioner.model import ProofResult
 
-__all__ = ["NOTHING", "Seen", "explain", "explained", "firm", "observed", "problems", "summaries", "suspected", "well"]
+__all__ = [
+    "NOTHING",
+    "Seen",
+    "explain",
+    "explained",
+    "firm",
+    "losing",
+    "observed",
+    "problems",
+    "summaries",
+    "suspected",
+    "well",
+]
 
 NOTHING = Observed()
 _Spot = tuple[str, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import ceil
@@ -131,6 +131,14 @@ def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
     _, at, stage = next(stage for stage in stages if not stage[0])
     why = f" ({seen.why})" if seen.why else ""
     return Lost(path.source, path.target, "tcp", port, at, f"{stage}{why}", refused=seen.why)
+
+
+def losing(seen: Seen) -> tuple[str, ...]:
+    """Return the hosts that lose packets, or that packets do not reach; those of most paths first."""
+    found = Counter(
+        each.at or each.target for path in seen.observed.underlay.paths.values() for each in lost(path, anything=True)
+    )
+    return tuple(host for host, _ in found.most_common())
 
 
 def summaries(seen: Seen) -> tuple[PathSeen, ...]:

@@ -72,19 +72,21 @@ def observe(
     only: Collection[str] = NAMES,
     *,
     deep: bool = False,
-    traced: bool = False,
+    traced: Collection[str] = (),
     earlier: Observed | None = None,
 ) -> Observed:
     """Make observations on the live hosts, concurrently. Changes nothing; takes a few seconds.
 
     say: called with a host and a progress text, from several threads. only: the observations to make.
     deep: also record why kernels drop packets of the underlay observation, with their tracing, for some seconds; and read the
-    engines' tables of gossip with the kernel. traced: only record, and say nothing of a host that can't. earlier: the observation that this
+    engines' tables of gossip with the kernel. traced: hosts on which drops are recorded anyway, and nothing is said if one can't. earlier: the observation that this
     one repeats: paths that lost datagrams are tested with more.
     """
     before = earlier.underlay if earlier else None
-    records = (deep or traced) and "underlay" in only
-    recording = drops.recorded(site, connections) if records else nullcontext(dict[str, Drops]())
+    records = bool(deep or traced) and "underlay" in only
+    recording = (
+        drops.recorded(site, connections, site.live if deep else traced) if records else nullcontext(dict[str, Drops]())
+    )
     with recording as dropped, ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as pool:
         paths = pool.submit(underlay.observe, site, connections, say, before) if "underlay" in only else None
         read = pool.submit(kernel.observe, site, connections, deep=deep) if "kernel" in only else None

@@ -18,7 +18,7 @@ from provisioner.parallel import each
 from provisioner.system.strict import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from provisioner.controlplane import Site
     from provisioner.transport import Connection, Stream
@@ -47,10 +47,10 @@ class Drops:
 
 
 @contextmanager
-def recorded(site: Site, connections: Mapping[str, Connection]) -> Iterator[dict[str, Drops]]:
-    """Record on all live hosts while the block runs. The mapping is filled at its end."""
+def recorded(site: Site, connections: Mapping[str, Connection], hosts: Collection[str]) -> Iterator[dict[str, Drops]]:
+    """Record on these of the live hosts while the block runs. The mapping is filled at its end."""
     numbers = underlay.numbers(site)
-    names = [name for name in site.live if name in connections and name in numbers]
+    names = [name for name in site.live if name in hosts and name in connections and name in numbers]
     begun = each(names, lambda name: _begin(connections[name], numbers[name]))
     streams = {name: stream for name, stream in begun.items() if not isinstance(stream, ProvisionerError)}
     found = {name: Drops(why=error.what) for name, error in begun.items() if isinstance(error, ProvisionerError)}

@@ -29,6 +29,7 @@ _OF_CLUSTERS = frozenset(
 _OBSERVE = "observe"  # the step of the outcomes that say what was not observed
 _TABLES = "tables"  # the step of the outcomes that say why gossip tables are not compared
 _BETWEEN = 0.5  # seconds between two observations
+_TRACED = 4  # hosts on which drops are recorded
 _FOLLOWED = 2  # how often packets must be seen to stop at the same places
 _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
 
@@ -36,7 +37,7 @@ _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach 
 def observe(run: Run) -> bool:
     """Observes the live hosts and the paths between all hosts. Observations that show problems are repeated.
 
-    In a lab, the kernel is this machine's, and its reasons for drops are recorded in the repetition. Silent hosts drop out. The run
+    In a lab, the kernel is this machine's, and its reasons for drops are recorded in the repetition, on hosts that lose packets. Silent hosts drop out. The run
     always continues.
     """
     from provisioner import observe as observing
@@ -49,7 +50,8 @@ def observe(run: Run) -> bool:
     if again := chosen & explaining().suspected(seen(run)):
         time.sleep(_BETWEEN)
         key = run.site.inventory.ssh.key
-        second = _observed(run, again, first, traced=bool(key and labs.owner(key)))
+        losing = explaining().losing(seen(run)) if key and labs.owner(key) else ()
+        second = _observed(run, again, first, traced=losing[:_TRACED])
         run.earlier, run.observed = first, first.repeated(second, again)
     for host, error in run.observed.silent.items():
         run.session.lose(host, error)
@@ -82,7 +84,9 @@ def _tables_unread(run: Run, found: Observed) -> list[Outcome]:
     return [Outcome(host, _TABLES, State.SKIPPED, reason=why) for host, why in whys.items() if why]
 
 
-def _observed(run: Run, chosen: Collection[str], earlier: Observed | None = None, *, traced: bool = False) -> Observed:
+def _observed(
+    run: Run, chosen: Collection[str], earlier: Observed | None = None, *, traced: Collection[str] = ()
+) -> Observed:
     from provisioner import observe as observing
 
     say = partial(run.session.progress, "observe")

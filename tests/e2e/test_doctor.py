@@ -147,13 +147,12 @@ def lasting(cluster: Cluster) -> str:
 @pytest.mark.parametrize(
     ("kind", "faults"),
     [
-        ("consul", chosen("consul")[::2]),
-        ("consul", chosen("consul")[1::2]),
+        *(("consul", chosen("consul")[part::3]) for part in range(3)),
         ("swarm-28", chosen("swarm", "firewall-reload", "gossip-blocked")),
         ("etcd", [FAULTS["store-down"], FAULTS["store-hangs"]]),
         ("zookeeper", [FAULTS["store-down"], FAULTS["store-hangs"]]),
     ],
-    ids=["consul-even", "consul-odd", "swarm-28", "etcd", "zookeeper"],
+    ids=["consul-1", "consul-2", "consul-3", "swarm-28", "etcd", "zookeeper"],
 )
 def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, kind, faults):
     cluster = settled(kind)

@@ -41,7 +41,7 @@ def recorded(*lines):
     def connection(name):
         return SimpleNamespace(name=name, stream=lambda script, within: scripts.append(script) or streams[name])
 
-    with drops.recorded(SITE, {name: connection(name) for name in streams}) as found:
+    with drops.recorded(SITE, {name: connection(name) for name in streams}, SITE.live) as found:
         pass
     assert all(stream.closed for stream in streams.values())
     return found, scripts
@@ -73,7 +73,7 @@ def test_other_answers_are_a_reason_to_know_nothing(lines):
 def test_an_error_while_it_records_ends_all_programs():
     streams = [Stream("ready", "end")]
     connection = SimpleNamespace(name="a", stream=lambda *_, **__: streams[0])
-    with pytest.raises(ProvisionerError), drops.recorded(SITE, {"a": connection}):
+    with pytest.raises(ProvisionerError), drops.recorded(SITE, {"a": connection}, SITE.live):
         raise ProvisionerError("stopped", cause="interrupted")
     assert streams[0].closed
 

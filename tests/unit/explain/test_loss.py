@@ -99,14 +99,14 @@ def test_one_lost_datagram_causes_a_closer_observation(site, monkeypatch, change
         observed=None,
     )
     diagnose.observe(SimpleNamespace(**vars(run), drop_lost=lambda: None))
-    assert calls == [(None, False), (first, False)]
+    assert calls == [(None, ()), (first, ())]
     monkeypatch.setattr(diagnose.labs, "owner", lambda _: "lab")
     inventory = seen.site.inventory.model_copy(
         update={"ssh": seen.site.inventory.ssh.model_copy(update={"key": "key"})}
     )
     in_lab = vars(run) | {"site": replace(seen.site, inventory=inventory)}
     diagnose.observe(SimpleNamespace(**in_lab, drop_lost=lambda: None))
-    assert calls[2:] == [(None, False), (first, True)], "in a lab, the repetition records the kernel's reasons"
+    assert calls[2:] == [(None, ()), (first, ("node2",))], "in a lab, the repetition records the kernel's reasons"
 
 
 def peers(site, closer):
