@@ -373,9 +373,10 @@ FAMILY = Family(
         ),
         Cause(
             "engine-down",
-            "the engine does not run",
+            "the engine or its containerd does not run",
             Severity.ERROR,
-            "No container runs or starts on this host, and the other engines do not reach it.",
+            "No container runs or starts on this host, and the other engines do not reach it. Without containerd, running containers"
+            " continue, and none starts.",
             "start the engine; `provisioner up INVENTORY` does that too",
             variants={
                 "hangs": "the engine runs but does not answer: check journalctl -u docker, the disk, and firewall rules that drop"

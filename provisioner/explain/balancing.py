@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from provisioner.model import Problem
 from provisioner.observe import calls
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator, Mapping
 
     from provisioner.explain.base import Seen
@@ -19,20 +19,24 @@ _FAILS = {"silent": "got no answer", "refused": "were refused"}
 
 
 def called(seen: Seen) -> Iterator[tuple[str, Call, Mapping[str, Counter[str]]]]:
-    """Yield the calls that were made: host, call, and what they got. Without an answer of all its tasks, a call shows nothing."""
+    """Yield the calls that show something: host, call, and what they got. All tasks must answer, and one must accept connections."""
     for host, calls_ in calls.of(seen.site).items():
         kernel = seen.observed.kernels.get(host)
         for call in calls_ if kernel else ():
             said = kernel.called.get(call.own, {}) if kernel else {}
-            if call.virtual in said and all(to in said and not said[to]["silent"] for to in call.direct):
+            answers = [said.get(to, Counter[str]()) for to in call.direct]
+            if (
+                call.virtual in said
+                and all(each and not each["silent"] for each in answers)
+                and any(each["open"] for each in answers)
+            ):
                 yield host, call, said
 
 
 def unanswered(seen: Seen) -> Iterator[Problem]:
-    """Find virtual addresses that do not answer, or refuse connections that tasks accept."""
+    """Find virtual addresses that do not answer, or that refuse connections, although tasks accept them."""
     for host, call, said in called(seen):
-        listening = any(said[to]["open"] for to in call.direct)
-        bad = "silent" if said[call.virtual]["silent"] else "refused" if listening else ""
+        bad = "silent" if said[call.virtual]["silent"] else "refused"
         failed, tried = said[call.virtual][bad], said[call.virtual].total()
         if not failed:
             continue

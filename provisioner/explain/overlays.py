@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from provisioner.observe.kernel import Space
 
 GWBRIDGE = "docker_gwbridge"
+_INHIBITS = "com.docker.network.bridge.inhibit_ipv4"
+_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
 UNNAMED = "a container"  # its engine does not list it, or not on this network
 _SETTLED = 5  # seconds after which all engines know a new container; observed in the lab: less than one
 _OVERLAYS = frozenset({"overlay"})
@@ -48,7 +50,10 @@ def subnets_of(network: Mapping[str, Any]) -> Iterator[IPv4Network]:
 
 
 def gateway(network: Mapping[str, Any]) -> IPv4Interface | None:
-    """Return the bridge's own address on its network, with the prefix length; None if unknown."""
+    """Return the bridge's own address on its network, with the prefix length; None if unknown, or if its options give it another role."""
+    options = network.get("Options") or {}
+    if options.get(_INHIBITS) == "true" or not str(options.get(_MODE, "nat")).startswith("nat"):
+        return None
     for config in (network.get("IPAM") or {}).get("Config") or ():
         length = str(config.get("Subnet", "")).partition("/")[2]
         with suppress(ValueError):

@@ -1,6 +1,6 @@
 """Which connections containers open to the virtual addresses of a swarm's services, and directly to the tasks of these. Pure.
 
-A task may not listen, so only the difference between both ways is a finding. Connections are closed at once.
+A task may not listen, so only the difference between both ways is a finding. Connections are closed at once, without data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SERVICES = 8  # services that one container calls
 _TASKS = 4  # tasks of one service that it calls directly
 _TIMES = 2  # connections to a virtual address for each running task: one after the other goes to each task
 _MOST = 8  # connections to one virtual address
-_ANY = 80  # the port for services that publish none: it is as good as another, since a refusal is an answer, too
+_ANY = 80  # the port for services that publish none; if no task listens there, nothing is concluded
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 LIST = Request("services", ENGINE, "/services?status=true")  # engines before 20.10 leave out the status
+_ID = re.compile("[a-z0-9]{1,64}")
 IPVS = "ip_vs"  # the kernel module that balances connections to virtual addresses and published ports
 
 
@@ -58,8 +60,9 @@ def _service(entry: dict[str, object]) -> Service:
 def _virtual(entry: object) -> tuple[str, IPv4Address] | None:
     """Return the network's ID and the virtual address there; None if it has none yet."""
     found = inside({"": entry}, "")
+    network = str(found.get("NetworkID", ""))
     try:
-        return str(found.get("NetworkID", "")), IPv4Interface(str(found.get("Addr", ""))).ip
+        return (network, IPv4Interface(str(found.get("Addr", ""))).ip) if _ID.fullmatch(network) else None
     except ValueError:
         return None
 

@@ -60,9 +60,12 @@ def test_other_rules_may_replace_source_addresses(site, rule, expected):
     assert [cause for cause, _ in found(site, ENGINES["28"].replace(_MASKS, f"{rule}\n"))] == expected
 
 
-def test_a_bridge_that_somebody_made_to_keep_addresses_needs_no_rule(site):
+@pytest.mark.parametrize(
+    ("option", "value"), [("enable_ip_masquerade", "false"), ("gateway_mode_ipv4", "routed"), ("inhibit_ipv4", "true")]
+)
+def test_a_bridge_that_somebody_made_to_keep_addresses_needs_no_rule(site, option, value):
     node2 = facts("node2")
-    option = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    option = {f"com.docker.network.bridge.{option}": value}
     theirs = [{**each, "Options": option} for each in node2.networks.values()]
     seen = healthy(site, node2=with_http(node2, "networks", theirs))
     assert not problems(with_kernel(seen, "node2", "iptables-nft-save", lambda _: ENGINES["28"].replace(_MASKS, "")))
