@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 OUTPUT_LIMIT = 16 << 20  # bytes of output, per stream
 _CHUNK = 32_000  # bytes; slightly less than SSH's largest packet. A large sendall() takes quadratic time in paramiko
 _SLICE = 0.25  # seconds between checks of the exit status and the transport, which wake up nobody
-_LINGER = 0.5  # seconds that output may stay open after the exit, because a daemon may have inherited it
+# Seconds without output after the exit, after which a daemon must have inherited it. sshd reports the exit before it has sent all
+# output, so on a path that loses packets, the rest comes late.
+_LINGER = 4.0
 _LAST = 0.2  # seconds until a dying transport reports that it is dead
 
 

@@ -60,6 +60,10 @@ def test_a_daemon_that_keeps_the_output_open_does_not_hold_us(connection):
     assert time.monotonic() - began < 10
 
 
+def test_output_that_comes_late_after_the_exit_is_not_cut(connection):
+    assert connection.read("echo first; (sleep 1.5; echo last) &").stdout == "first\nlast\n"
+
+
 def test_output_that_could_harm_a_terminal_is_made_harmless(connection):
     result = connection.read("printf '\\033[31mred\\033[0m\\033]0;title\\007 \\377\\r\\n\\tnext'")
     assert result.stdout == "red \ufffd\n\tnext"
