@@ -98,6 +98,8 @@ _NOT_SHARED = frozenset(
     {"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved", "fdb-stale", "duplicate-hostname"}
 )  # an engine that advertises another address gets other entries, and a name in gossip that it had already
 _OF_THE_STORE = frozenset({"store-no-leader"})
+# Large packets between stores and managers are lost, too. What blocks an overlay, and so explains `mtu`, does not explain these.
+_NARROW, _OF_LARGE_PACKETS = "mtu", frozenset({"engine-hangs", "store-hangs", "store-no-leader", "probe-failed"})
 # Engines that lose their store for a moment lose names, and start no probe, on any host.
 _DISTURB, _DISTURBED = frozenset({"store-blocked", "store-no-leader"}), frozenset({"names-unresolved", "probe-failed"})
 _OF_A_PATH = frozenset(
@@ -249,6 +251,8 @@ def _follows(problem: Problem, cause: Problem, closure: Mapping[str, frozenset[s
     """Return whether a problem of this kind can follow from a cause."""
     if problem.variant in causes.of(problem).evident:
         return False
+    if cause.id == _NARROW and cause.variant != "device" and problem.id in _OF_LARGE_PACKETS:
+        return True
     if cause.id == "drift":
         return cause.values["kind"] in _OF_THE_ENGINE and problem.id in _NOT_SHARED
     if problem.id == "drift":
