@@ -41,8 +41,8 @@ class Cause:
     severity: the effect of the problem on a run. warns: when it is a warning despite a higher severity; "" if never.
     explains: the ids of causes that follow from this one. drifts: the drifts on the same host that follow from it, each by
     its kind or target: "rules", "docker.service". evident: the variants whose evidence shows their own reason, so that they follow
-    from no other cause. fixable: whether a step of `provisioner up` removes it. by_up: the
-    variants that such a step removes, if not all.
+    from no other cause. fixable: whether a step of `provisioner up` removes it. by_up: the variants that
+    such a step removes, if not all.
     commands: the cure as shell commands by variant ("": the default); templates like `cure`, without comments. They run on the
     host in the value `host` of the problem. fixes: the variants whose commands `doctor --fix` may run: those that disturb nothing
     beyond what is broken, except for restarts of an engine. touches: what the cure of a variant changes on its host, as a template.

@@ -38,7 +38,8 @@ def unanswered(seen: Seen) -> Iterator[Problem]:
     for host, call, said in called(seen):
         bad = "silent" if said[call.virtual]["silent"] else "refused"
         failed, tried = said[call.virtual][bad], said[call.virtual].total()
-        if not failed:
+        # One that was not asked may be on a host that is lost: then single failures show nothing of the balancer.
+        if not failed or (failed < tried and len(call.direct) < call.service.running):
             continue
         address, _, port = call.virtual.partition(":")
         evidence = (

@@ -37,8 +37,8 @@ _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach 
 def observe(run: Run) -> bool:
     """Observes the live hosts and the paths between all hosts. Observations that show problems are repeated.
 
-    In a lab, the kernel is this machine's, and its reasons for drops are recorded in the repetition, on hosts that lose packets. Silent hosts drop out. The run
-    always continues.
+    In a lab, the kernel is this machine's, and its reasons for drops are recorded in the repetition, on hosts that lose packets.
+    Silent hosts drop out. The run always continues.
     """
     from provisioner import observe as observing
 

@@ -134,6 +134,12 @@ def test_tasks_that_do_not_answer_or_listen_say_nothing_of_the_address(direct, s
     assert not [line for line in well(whole, frozenset()) if "virtual" in line]
 
 
+def test_single_failures_show_nothing_if_not_all_tasks_were_asked():
+    more = entry("web", (8080, "ingress", "tcp"), addresses=("10.99.0.4/24",), running=3)
+    assert explain(observed(cluster(more), node3=["silent", "open"])) == ()
+    assert [each.id for each in explain(observed(cluster(more), node3=["silent"]))] == ["vip-unanswered"]
+
+
 def test_what_the_program_does_not_say_is_no_finding():
     whole = observed(cluster(), node3=["silent"])
     cut = whole.observed.kernels["node3"].raw["call:10.99.0.13"].rpartition("10.99.0.12")[0]
