@@ -20,10 +20,10 @@ _FAILS = {"silent": "got no answer", "refused": "were refused"}
 
 def called(seen: Seen) -> Iterator[tuple[str, Call, Mapping[str, Counter[str]]]]:
     """Yield the calls that show something: host, call, and what they got. All tasks must answer, and one must accept connections."""
-    for host, calls_ in calls.of(seen.site).items():
-        kernel = seen.observed.kernels.get(host)
-        for call in calls_ if kernel else ():
-            said = kernel.called.get(call.own, {}) if kernel else {}
+    made = calls.of(seen.site)
+    for host, kernel in seen.observed.kernels.items():
+        for call in made.get(host, ()):
+            said = kernel.called.get(call.own, {})
             answers = [said.get(to, Counter[str]()) for to in call.direct]
             if (
                 call.virtual in said

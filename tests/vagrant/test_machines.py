@@ -212,20 +212,24 @@ def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
     assert "an encrypted network sends readable packets: node1, node2" in ended.stdout, ended.stdout
 
 
-def causes(training: Training) -> dict[str, list[str]]:
-    """Run `doctor` on the swarm. Returns the causes that it finds, and their hosts."""
+def examined(training: Training) -> dict[str, Any]:
+    """Run `doctor` on the swarm, and return its document."""
     said = training.run("sh", "-c", "provisioner doctor swarm.yml --json 2>/dev/null", check=False).stdout
     print(said)  # shown if the test fails
-    return {cause["id"]: cause["hosts"] for cause in json.loads(said)["causes"]}
+    report: dict[str, Any] = json.loads(said)
+    return report
+
+
+def causes(training: Training) -> dict[str, list[str]]:
+    """Return the causes that `doctor` finds, and their hosts."""
+    return {cause["id"]: cause["hosts"] for cause in examined(training)["causes"]}
 
 
 def running(training: Training) -> str:
     """Wait until the service runs on both nodes. Returns what `doctor` found no fault with."""
     tasks = "docker service ls --format '{{.Replicas}}' | grep -q 2/2"
     training.sh("node1", f"for n in $(seq 90); do {tasks} && exit; sleep 2; done; docker service ps web; exit 1")
-    said = training.run("sh", "-c", "provisioner doctor swarm.yml --json 2>/dev/null", check=False).stdout
-    print(said)
-    report = json.loads(said)
+    report = examined(training)
     assert [cause["id"] for cause in report["causes"]] == []
     return "\n".join(report["looked_at"])
 
