@@ -148,9 +148,8 @@ def list_labs(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
             return
         for lab in found:
             shape = "" if lab.topology == "flat" else f"  {lab.topology}"
-            print(
-                f"{lab.name}  {lab.folder}{shape}{'' if lab.ready else '  (incomplete: provisioner lab down --name {lab.name})'}"
-            )
+            state = "" if lab.ready else f"  (incomplete: provisioner lab down --name {lab.name})"
+            print(f"{lab.name}  {lab.folder}{shape}{state}")
             for host in lab.hosts:
                 print(f"  {host.name}  {host.address}  {host.image}  {'running' if host.running else 'off'}")
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import LabError
 from provisioner.lab import switch
-from provisioner.lab.shell import communicate, remove_tree, run, wait_for
+from provisioner.lab.shell import communicate, record, remove_tree, run, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ class Host:
         (seed / "root/.ssh/authorized_keys").chmod(0o600)
         make_key(seed / "etc/ssh/ssh_host_ed25519_key", f"root@{self.name}")
         # This file is the last one: a host without it is incomplete and ignored.
-        (self.folder / "image").write_text(f"{self.image}\n")
+        record(self.folder / "image", f"{self.image}\n")
 
     @property
     def host_key(self) -> str:
@@ -121,8 +121,8 @@ class Host:
         for part in ("root", "upper", "work"):
             (self.folder / part).mkdir(parents=True)
         _copy([kept / part for part in _KEPT], self.folder)
-        (self.folder / "base").write_text(f"{kept}\n")
-        (self.folder / "image").write_text(f"{self.image}\n")  # the last file, as in `create`
+        record(self.folder / "base", f"{kept}\n")
+        record(self.folder / "image", f"{self.image}\n")  # the last file, as in `create`
 
     @property
     def _lower(self) -> str:

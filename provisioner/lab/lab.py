@@ -27,7 +27,7 @@ from provisioner.lab import cgroups, image, machine, snapshot, switch
 from provisioner.lab.faults import FAULTS, Fault, Place
 from provisioner.lab.host import Host, make_key, spawn_joined
 from provisioner.lab.locks import held
-from provisioner.lab.shell import communicate, mounts_under, remove_tree, run
+from provisioner.lab.shell import communicate, mounts_under, record, remove_tree, run
 from provisioner.lab.topology import Topology
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Lab:
             if machine.in_memory():
                 run(["mount", "-t", "tmpfs", "-o", "mode=755", "provisioner-lab", str(self.folder / "hosts")])
             make_key(self.folder / "key", f"lab {self.name}")
-            (self.folder / "topology").write_text(topology)
+            record(self.folder / "topology", topology)
             switch.make(self._switch, topology)
             switch.make_router(self._router, self._switch, topology)
             made = [self._create(int(node.removeprefix("node")), path) for node, path in hosts.items()]
@@ -213,7 +213,7 @@ class Lab:
     @property
     def topology(self) -> Topology:
         """How the hosts are connected."""
-        with contextlib.suppress(FileNotFoundError):  # the lab's creation was killed
+        with contextlib.suppress(FileNotFoundError, ValueError):  # the lab's creation was killed
             return Topology((self.folder / "topology").read_text())
         return Topology.FLAT
 
@@ -322,8 +322,8 @@ class Lab:
         folder.mkdir(exist_ok=True)
         with self._locked():
             # After the last one that is left: an earlier `heal` may have failed for some of them.
-            number = max((int(path.name[:4]) for path in folder.iterdir()), default=-1) + 1
-            (folder / f"{number:04}-{fault.id}").write_text(json.dumps(each))
+            number = max((int(path.name[:4]) for path in self._faults()), default=-1) + 1
+            record(folder / f"{number:04}-{fault.id}", json.dumps(each))
         answer = self._run_fault(fault.make, each)
         if answer.returncode:
             raise LabError(
@@ -360,15 +360,19 @@ class Lab:
                     return port
         return str(DATA_PORT)
 
+    def _faults(self) -> list[Path]:
+        """The records of faults that are not healed yet, oldest first."""
+        return sorted((self.folder / "faults").glob("[0-9]*"))
+
     def broken(self) -> list[tuple[str, str, str]]:
         """(fault, host, other host or "") of each fault that is not healed yet, oldest first."""
-        found = [json.loads(path.read_text()) for path in sorted((self.folder / "faults").glob("*"))]
+        found = [json.loads(path.read_text()) for path in self._faults()]
         return [(each["fault"], each["host"], each["to"]) for each in found]
 
     def heal(self) -> list[str]:
         """Heal all faults, the newest first, and return "FAULT on HOST" for each. A fault that can't be healed stays recorded."""
         healed, failed = [], []
-        for path in sorted((self.folder / "faults").glob("*"), reverse=True):
+        for path in reversed(self._faults()):
             each = json.loads(path.read_text())
             if each["fault"] not in FAULTS:
                 failed.append(f"{each['fault']} on {each['host']}: this version of provisioner does not know it")
@@ -390,7 +394,7 @@ class Lab:
 
     def _forget_faults(self, hosts: Iterable[str]) -> None:
         """Forget the faults of hosts that are about to be reset. Switch and router aren't reset, so their faults are healed first."""
-        for path in sorted((self.folder / "faults").glob("*"), reverse=True):
+        for path in reversed(self._faults()):
             each = json.loads(path.read_text())
             fault = FAULTS.get(each["fault"])  # another version may have made it
             if each["host"] in hosts:
@@ -481,7 +485,7 @@ class Lab:
             count = snapshot.settled(name).hosts
             hosts = [Host(self.folder, number, path, Topology.FLAT) for number in range(1, count + 1)]
             _side_by_side(lambda host: host.restore(kept / "hosts" / host.name), hosts)
-            (self.folder / "settled").write_text(name)
+            record(self.folder / "settled", name)
             self._write_known_hosts()
             self._serve([path])
             self._boot(hosts)
@@ -496,7 +500,7 @@ class Lab:
         recipe = snapshot.settled(name)
         try:
             cls.up(lab.name, recipe.hosts, recipe.image, say=say)
-            (lab.folder / "settled").write_text(name)
+            record(lab.folder / "settled", name)
             inventory = lab.folder / "inventory.yml"
             inventory.write_text(lab.inventory())
             # setpriv ends it with this process, however this process ends.

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 Answer = subprocess.CompletedProcess[str]
 
 
+def record(path: Path, text: str) -> None:
+    """Write a file of a lab as a whole: a process that is killed, or a full disk, leaves the former one or none. Raises OSError."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text)
+    draft.replace(path)
+
+
 def communicate(argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> Answer:
     """Run `argv` and collect its output. After `timeout` seconds, the command and its children are killed.
 

@@ -87,7 +87,7 @@ def _labs() -> Iterator[MakeLab]:
 def _remove_forgotten() -> None:
     """Remove labs of test runs that were killed."""
     for lab in Lab.all():
-        found = re.fullmatch(r"test-([0-9]+)-[0-9]+", lab.name)
+        found = re.fullmatch(r"test-([0-9]+)-[0-9a-z]+", lab.name)
         if found and not Path(f"/proc/{found[1]}").exists():
             Lab(lab.name).down()
 

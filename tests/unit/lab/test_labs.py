@@ -104,3 +104,15 @@ def test_a_key_has_an_owner(made, tmp_path):
     assert labs.owner(tmp_path / "key") == ""
     (tmp_path / "link").symlink_to(tmp_path / "labs/demo/key")
     assert labs.owner(tmp_path / "link") == "demo"
+
+
+def test_a_lab_whose_files_are_empty_is_listed_and_other_labs_with_it(made, tmp_path):
+    """A full disk and a lost power leave such files."""
+    made("demo", "lab")
+    for name in ("topology", "settled", "hosts/node1/image"):
+        (tmp_path / "labs" / "demo" / name).touch()
+    assert [(each.name, each.ready) for each in Lab.all()] == [("demo", False), ("lab", False)]
+    listed = CliRunner().invoke(cli.app, ["lab", "list"])
+    assert listed.exit_code == 0
+    assert "(incomplete: provisioner lab down --name demo)" in listed.stdout
+    assert "(incomplete: provisioner lab down --name lab)" in listed.stdout
