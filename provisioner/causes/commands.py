@@ -40,7 +40,9 @@ FAMILY = Family(
             "Without these networks, the containers would be cut off from the others.",
             "move or remove them; or disconnect them from the networks with --drain: they keep running",
             variants={
-                "down": "move or remove them; or disconnect them from the networks with --force: they keep running"
+                "down": "move or remove them; or disconnect them from the networks with --force: they keep running",
+                "late": "wait until `docker ps` answers on this host, and run this again; or, without knowing what uses the"
+                " networks: --force",
             },
             kind=Kind.REFUSAL,
         ),

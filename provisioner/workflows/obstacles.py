@@ -56,7 +56,7 @@ def _containers(site: Site) -> Iterator[Problem]:
             yield Problem("containers-attached", "", what, variant="down")
         elif site.facts[name].http("containers").late:
             what = f"the engine of {name} does not list its containers, which may be on networks that would be removed"
-            yield Problem("containers-attached", "", what, variant="down")
+            yield Problem("containers-attached", "", what, variant="late")
 
 
 def _swarm(site: Site) -> Iterator[Problem]:
