@@ -23,6 +23,7 @@ _ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork's name for a d
 _ENGINES_PORT = re.compile(r"(veth|vxlan)\d+")  # its names for the ports of an overlay's bridge
 _IDLE = frozenset({"disabled", "blocking"})  # states of a bridge's port that forwards nothing
 _SHAPES = frozenset({"tbf", "netem"})  # kinds of queues that limit, delay or lose packets
+_HAS_QUEUE = "has a queue of the kind {}, which limits or loses packets"
 
 
 def numbers(seen: Seen) -> Iterator[Problem]:
@@ -207,16 +208,29 @@ def shaped(seen: Seen) -> Iterator[Problem]:
     for name, kernel in seen.observed.kernels.items():
         if not any(name in {each.host, each.target} or not each.host for each in failed):
             continue
-        own = {on for on, its in seen.site.facts[name].addresses if its.ip == seen.site.advertise.get(name)}
-        places = [("", link) for link in kernel.links if link.get("ifname") in own]
+        places = [("", link) for link in _own(seen, name)]
         places += [(space.name, link) for space in kernel.spaces.values() if space.network for link in space.links]
         for space_name, link in places:
             if link.get("qdisc") in _SHAPES:
                 device, inside = str(link.get("ifname", "")), f" in {space_name}" if space_name else ""
-                evidence = f"the interface {device}{inside} has a queue of the kind {link['qdisc']}, which limits or loses packets"
+                evidence = f"the interface {device}{inside} {_HAS_QUEUE.format(link['qdisc'])}"
                 enter = f"nsenter --net=/var/run/docker/netns/{space_name} " if space_name else ""
                 values = {"host": name, "look": f"{enter}tc -s qdisc show dev {device}"}
                 yield Problem("packet-loss", name, evidence, values, "shaped", where=f"{name}: {device}{inside}")
+
+
+def queue(seen: Seen, host: str) -> tuple[str, str]:
+    """Return the interface of a host whose queue limits, delays or loses packets to the other hosts, and that in words; "" if there is none."""
+    found = (link for link in _own(seen, host) if link.get("qdisc") in _SHAPES)
+    return next(((str(link["ifname"]), f"its interface {_HAS_QUEUE.format(link['qdisc'])}") for link in found), ("", ""))
+
+
+def _own(seen: Seen, host: str) -> list[dict[str, Any]]:
+    """Return the interfaces of a host with the address that it advertises."""
+    if host not in seen.observed.kernels:
+        return []
+    own = {on for on, its in seen.site.facts[host].addresses if its.ip == seen.site.advertise.get(host)}
+    return [link for link in seen.observed.kernels[host].links if link.get("ifname") in own]
 
 
 DETECTORS = (numbers, narrow, shaped)

@@ -9,7 +9,7 @@ from itertools import chain
 from math import ceil
 from typing import TYPE_CHECKING
 
-from provisioner.explain import reach
+from provisioner.explain import devices, reach
 from provisioner.explain.base import few
 from provisioner.explain.overlays import of_kernels
 from provisioner.model import PathSeen, PortSeen, Problem
@@ -32,6 +32,7 @@ _OF_OVERLAYS = frozenset({"overlay-blocked", "transfer-stalled", "path-mtu", "co
 _BLOCKED = "overlay-blocked"
 _OF_THE_MESH = "-A DOCKER-INGRESS "  # the engine's rules that send published ports to the namespace of the routing mesh
 _DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
+_SHAPED = "shaped"  # the variant for queues
 
 
 @dataclass(frozen=True)
@@ -301,7 +302,7 @@ def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
     evidence = f"{few([f'{a} > {b}' for a, b in ways])}: {share}{what} packets lost: {worst.stage}"
     evidence += reason.evidence + (_dropped(seen, at, ways) if at else _through(seen, source, target))
     host, end = (source, target) if len(ways) == 1 else (at, "")
-    variant = "" if name == "packet-loss" and reason.variant not in _DELETES else reason.variant
+    variant = "" if name == "packet-loss" and reason.variant not in {*_DELETES, _SHAPED} else reason.variant
     return Problem(name, host, evidence, values, variant, target=end, where=reason.where)
 
 
@@ -321,6 +322,10 @@ def _reason(seen: Seen, at: str, found: Sequence[Lost]) -> _Reason:
         counted = f"counted {rule.packets} packets" if rule.packets else "has no counter, and can match these packets"
         evidence = f"; the rule `{rule.text}` {counted}"
         return _Reason(f"{at}: {rule.where}", _variant(seen, at, rule), evidence, rule.values)
+    own = all(each.at == each.source and each.share < _WHOLE for each in found)
+    device, what = devices.queue(seen, at) if own else ("", "")
+    if device:
+        return _Reason(f"{at}: {device}", _SHAPED, f"; {what}", {"look": f"tc -s qdisc show dev {device}"})
     counters = seen.observed.underlay.drops.get(at, {})
     for outside in _OUTSIDE:
         rose = {name: by for name, by in counters.items() if re.fullmatch(outside.counters, name)}
@@ -410,12 +415,13 @@ def sizes(seen: Seen) -> Iterator[Problem]:
     """Find paths that are too narrow for full-size packets of an overlay."""
     networks = seen.site.inventory.networks
     needs = {network: mtu + networks[network].headers for network, mtu in _mtus(seen).items()}
+    limited = {host for host in _losing_themselves(seen) if devices.queue(seen, host)[0]}
     for network, needed in needs.items():
         tried = max((size for size in seen.observed.underlay.sizes if size <= needed), default=0)
         narrow = {
             way: path.size
             for way, path in seen.observed.underlay.paths.items()
-            if path.size is not None and path.size < tried and _data_passes(seen, path)
+            if path.size is not None and path.size < tried and _data_passes(seen, path) and way[0] not in limited
         }
         if not narrow:
             yield from _assumed(seen, network, needed)
@@ -437,6 +443,12 @@ def sizes(seen: Seen) -> Iterator[Problem]:
         values = {"network": network, "needed": needed, "size": size}
         where = f"path between {host} and {target}" if target else f"paths of {host or 'several hosts'}"
         yield Problem("mtu", host, evidence, values, target=target, network=network, where=where)
+
+
+def _losing_themselves(seen: Seen) -> set[str]:
+    """Return the hosts that lose packets of their own before these leave."""
+    found = (each for path in seen.observed.underlay.paths.values() for each in lost(path, anything=True))
+    return {each.source for each in found if each.at == each.source}
 
 
 def _assumed(seen: Seen, network: str, needed: int) -> Iterator[Problem]:

@@ -895,6 +895,20 @@ def test_a_queue_that_limits_is_named_if_a_proof_failed(site, section):
     assert (found.id, found.hosts, found.problems[0].variant) == ("packet-loss", ("node2",), "shaped")
 
 
+def test_a_queue_that_loses_packets_of_the_test_is_one_cause(site):
+    """Large packets do not pass it, so the path seems to be narrow."""
+    some = {"left": 12, "arrived": 12, "passed": 12}
+    seen = with_ways(healthy(site), into("node1", source="node2", udp={DATA: some}, size=576))
+    assert {each.id for each in explain(seen)} == {"packet-loss", "mtu"}
+    limited = with_kernel(seen, "node2", "links", lambda links: [{**link, "qdisc": "tbf"} for link in links])
+    (found,) = explain(limited)
+    (problem,) = found.problems
+    assert (found.id, problem.where, problem.variant) == ("packet-loss", "node2: eth0", "shaped")
+    assert "12 left node2" in problem.evidence
+    assert "has a queue of the kind tbf" in problem.evidence
+    assert causes.cure(problem).endswith("tc -s qdisc show dev eth0")
+
+
 def test_the_first_of_causes_with_one_rule_is_what_containers_feel(site):
     silent = Attempt("silent", 3.0, "", 1, 1, 0, 0, 0)
     seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED, GOSSIP: DROPPED}, tcp={SERVER: silent}))
