@@ -17,7 +17,7 @@ r() {
   v=''
   return 1
 }
-units=$(systemctl show -p Id,MainPID,InvocationID,ActiveState,LoadState UNITS 2>/dev/null)
+units=$(systemctl show -p Id,MainPID,InvocationID,ActiveState,SubState,LoadState UNITS 2>/dev/null)
 of() { printf '%s\n' "$units" | awk -v RS= -v unit="$1" -v key="$2" 'index("\n" $0 "\n", "\nId=" unit "\n") && match($0, "(^|\n)" key "=[^\n]*") {
   v = substr($0, RSTART, RLENGTH); sub(/^.*=/, "", v); print v }'; }
 of_engine() { of docker.service "$1"; }
@@ -52,6 +52,13 @@ set -- GOSSIP
 f stopped "$(printf '%s\n' "$units" | while IFS='=' read -r k v; do
     case $k in Id) u=$v ;; MainPID) p=$v ;; '') u='' p=0 ;; esac
     [ -n "$u" ] && [ "${p:-0}" != 0 ] && grep -qs '^State:.T' "/proc/$p/status" && echo "$u $p" && p=0
+  done)"
+# Services that failed, and those that systemd starts again and again: unit, state, and the line of their log that says most.
+f ended "$(printf '%s\n' "$units" | awk -F= '
+  function end() { if (id != "" && (state == "failed" || sub_state ~ /^auto-restart/)) print id, sub_state; id = state = sub_state = "" }
+  /^$/ { end() } $1 == "Id" { id = $2 } $1 == "ActiveState" { state = $2 } $1 == "SubState" { sub_state = $2 } END { end() }' | while read -r u s; do
+    echo "$u $s $(journalctl -qo cat -n 20 "_SYSTEMD_UNIT=$u" 2>/dev/null | awk 'NF { last = $0 } tolower($0) ~ /error|fail|fatal|invalid|denied|refused|cannot|can.t|unable|no such|in use/ { why = $0 }
+      END { print substr(why == "" ? last : why, 1, 300) }')"
   done)"
 # The state of containerd, unless the engine has started one of its own.
 f containerd "$(p=$(of_engine MainPID)

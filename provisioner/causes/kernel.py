@@ -381,13 +381,47 @@ FAMILY = Family(
             variants={
                 "hangs": "the engine runs but does not answer: check journalctl -u docker, the disk, and firewall rules that drop"
                 " loopback",
+                "fails": "correct what its log complains about (journalctl -u docker), then start it: systemctl restart docker",
+                "socket": "restart the socket and the engine; if the engine was told to listen elsewhere (`hosts` in daemon.json, -H in"
+                " systemctl cat docker), add unix:///var/run/docker.sock",
                 "containerd": "start containerd, on which the engine relies to run containers: journalctl -u containerd says why it stopped",
             },
-            commands={"": (START,), "containerd": ("systemctl start containerd",)},
-            fixes=frozenset({"", "containerd"}),
-            touches={"": ENGINE, "containerd": "containerd.service"},
+            commands={
+                "": (START,),
+                "containerd": ("systemctl start containerd",),
+                "socket": ("systemctl restart docker.socket docker",),
+            },
+            fixes=frozenset({"", "containerd", "socket"}),
+            touches={"": ENGINE, "fails": ENGINE, "socket": ENGINE, "containerd": "containerd.service"},
             drifts=_OF_ENGINE,
             explains=("engine-hangs", "probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
+        ),
+        Cause(
+            "engine-limited",
+            "an engine has reached a limit of its host",
+            Severity.ERROR,
+            "Each container needs space on disks, memory, open files and processes. The engine gets no more of one of them, so it starts no"
+            " container. Those that run may fail next.",
+            "see what the engine says: journalctl -u docker",
+            variants={
+                "disk": "find the disk that the message names, and what fills it: df -h; df -i; docker system df",
+                "files": "raise LimitNOFILE of the engine (systemctl edit docker), and restart it; what it has now: grep 'open files'"
+                " /proc/$(pidof dockerd)/limits; ls /proc/$(pidof dockerd)/fd | wc -l",
+                "tasks": "raise TasksMax of the engine (systemctl edit docker), or the limit of the whole host; what they are now:"
+                " systemctl show -p TasksCurrent,TasksMax docker; sysctl kernel.pid_max kernel.threads-max",
+                "memory": "find what uses the memory: free -m; systemctl show -p MemoryCurrent,MemoryMax docker",
+                "read-only": "find out why the disk that the message names is read-only: findmnt -O ro; dmesg | tail",
+            },
+            explains=("probe-failed",),
+        ),
+        Cause(
+            "runtime-missing",
+            "a program that the engine runs is missing",
+            Severity.ERROR,
+            "An engine starts containers with other programs, such as runc and containerd-shim. One of them is missing, or it can't be"
+            " executed.",
+            "install the package again that has the program: runc, containerd or docker.io of Debian; containerd.io of Docker",
+            explains=("probe-failed",),
         ),
         Cause(
             "engine-hangs",

@@ -20,6 +20,16 @@ FAMILY = Family(
             explains=("name-stale",),
         ),
         Cause(
+            "endpoint-lost",
+            "the store has lost the endpoints of running containers",
+            Severity.ERROR,
+            "Engines read the names and addresses of containers on other hosts from the store. Somebody deleted its keys, or restored it from an"
+            " old copy. Engines that read it again, such as after a restart, no longer know these containers.",
+            "restart these containers, which writes their endpoints again",
+            commands={"": ("docker restart {names}",)},
+            explains=("names-unresolved", "name-stale"),
+        ),
+        Cause(
             "leaked-address",
             "an address is in use, but no container has it",
             Severity.ERROR,

@@ -77,6 +77,7 @@ FAMILY = Family(
             " than their interfaces. Connections open, and then hang as soon as data flows.",
             "raise the MTU of the path, or set mtu: {mtu} for the network {network} and recreate it",
             variants={
+                "unmeasured": "find what loses large packets on the path, or set a smaller mtu for the network {network} and recreate it",
                 "running": "restart {names}, which gives it new interfaces and entries: new containers on the same hosts reach each other",
             },
             explains=("transfer-stalled",),

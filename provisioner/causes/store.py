@@ -173,9 +173,12 @@ FAMILY = Family(
             "The store has a service on this host, which does not run. An engine that reaches the store through it starts no"
             " container on a network. If more servers stop, the store has no leader, and no engine can use it.",
             "bring the store back first: provisioner up INVENTORY",
+            variants={
+                "fails": "correct what its log complains about (journalctl -u {unit}), then run provisioner up INVENTORY"
+            },
             drifts=("server", "store", "network", "consul.service", "etcd.service", "zookeeper.service"),
             explains=("probe-failed", "store-no-leader"),
-            fixable=True,
+            by_up=frozenset({""}),
         ),
         Cause(
             "store-unreachable",

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from provisioner.inventory import Network
 
 
+_READ = frozenset({200, 404})  # the codes of answers about keys that were read
+
+
 class Holder(Enum):
     """What prevents the removal of a network, as texts for messages."""
 
@@ -85,6 +88,12 @@ def endpoints(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:
         if found.network in names:
             placed.setdefault(found.host, []).append((names[found.network], found.name))
     return placed
+
+
+def endpoints_known(site: Site) -> bool:
+    """Return whether a live host has read the endpoints in the store. A store without any may answer that there is no such key."""
+    asked = [request.name for request in site.backend.asks_attached]
+    return any(site.facts[host].http(name).code in _READ for host in site.live for name in asked)
 
 
 def left(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:

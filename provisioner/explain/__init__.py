@@ -100,8 +100,9 @@ _NOT_SHARED = frozenset(
 _OF_THE_STORE = frozenset({"store-no-leader"})
 # Large packets between stores and managers are lost, too. What blocks an overlay, and so explains `mtu`, does not explain these.
 _NARROW, _OF_LARGE_PACKETS = "mtu", frozenset({"engine-hangs", "store-hangs", "store-no-leader", "probe-failed"})
-# Engines that lose their store for a moment lose names, and start no probe, on any host.
-_DISTURB, _DISTURBED = frozenset({"store-blocked", "store-no-leader"}), frozenset({"names-unresolved", "probe-failed"})
+# Engines that lose their store for a moment lose names, and start no probe, on any host. So do all if the store loses endpoints.
+_DISTURB = frozenset({"store-blocked", "store-no-leader", "endpoint-lost"})
+_DISTURBED = frozenset({"names-unresolved", "probe-failed"})
 _OF_A_PATH = frozenset(
     {"underlay-blocked", "vxlan-blocked", "gossip-blocked", "gossip-udp"}
 )  # not of others of its ends

@@ -222,7 +222,9 @@ def shaped(seen: Seen) -> Iterator[Problem]:
 def queue(seen: Seen, host: str) -> tuple[str, str]:
     """Return the interface of a host whose queue limits, delays or loses packets to the other hosts, and that in words; "" if there is none."""
     found = (link for link in _own(seen, host) if link.get("qdisc") in _SHAPES)
-    return next(((str(link["ifname"]), f"its interface {_HAS_QUEUE.format(link['qdisc'])}") for link in found), ("", ""))
+    return next(
+        ((str(link["ifname"]), f"its interface {_HAS_QUEUE.format(link['qdisc'])}") for link in found), ("", "")
+    )
 
 
 def _own(seen: Seen, host: str) -> list[dict[str, Any]]:

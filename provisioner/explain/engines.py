@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from provisioner.explain.base import Seen
-    from provisioner.observe.kernel import Kernel
+    from provisioner.observe.kernel import Ended, Kernel
     from provisioner.system.facts import Facts
 
 _LOOPBACK = "127.0.0.1"
@@ -37,9 +37,12 @@ def engines(seen: Seen) -> Iterator[Problem]:
             yield problem
         if "dockerd" not in facts.programs or facts.engine:
             continue
-        if not unit.up:
-            evidence = f"docker.service is {unit.active}"
-            yield Problem("engine-down", name, evidence, {"host": name}, where="docker.service")
+        ended = _ended(seen, name, "docker.service")
+        if ended or not unit.up:
+            evidence, variant = ended.what if ended else f"is {unit.active}", "fails" if ended and ended.fails else ""
+            yield Problem(
+                "engine-down", name, f"docker.service {evidence}", {"host": name}, variant, where="docker.service"
+            )
         elif facts.http("info").late:
             evidence = "docker.service is active, but the engine did not answer in time"
             frozen = _frozen(seen, name, ("docker.service", "containerd.service"))
@@ -52,6 +55,15 @@ def engines(seen: Seen) -> Iterator[Problem]:
                 frozen.variant,
                 where=frozen.unit or "docker.service",
             )
+        elif unit.active == "active":
+            evidence = f"docker.service is active, and its socket accepts no connection: {facts.http('info').error}"
+            yield Problem("engine-down", name, evidence, {"host": name}, "socket", where="/var/run/docker.sock")
+
+
+def _ended(seen: Seen, host: str, unit: str) -> Ended | None:
+    """Return how a service ended that should run; None if it runs, or if nothing tried to start it."""
+    kernel = seen.observed.kernels.get(host)
+    return kernel.ended.get(unit) if kernel else None
 
 
 def _containerd(seen: Seen, name: str) -> Problem | None:
@@ -147,10 +159,14 @@ def stopped_servers(seen: Seen) -> Iterator[Problem]:
     backend = seen.site.managed
     if backend is None:
         return
-    for host, unit in product(kv.down(seen.site, backend), backend.sought.units):
+    down = kv.down(seen.site, backend)
+    for host, unit in product(seen.site.live, backend.sought.units):
         found = seen.site.facts[host].unit(unit)
-        if found.load == "loaded":
-            yield Problem("store-down", host, f"{unit} is {found.active}", {"host": host}, where=f"{host}: {unit}")
+        ended = _ended(seen, host, unit) if backend.runs_on(seen.site, host) else None
+        if found.load == "loaded" and (ended or host in down):
+            evidence, variant = ended.what if ended else f"is {found.active}", "fails" if ended and ended.fails else ""
+            values = {"host": host, "unit": unit}
+            yield Problem("store-down", host, f"{unit} {evidence}", values, variant, where=f"{host}: {unit}")
 
 
 def left(seen: Seen) -> Iterator[Problem]:

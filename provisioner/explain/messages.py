@@ -37,7 +37,7 @@ class Meaning:
     """What a text of the engine means.
 
     symptoms: problems of the host, one of which makes a line in its log count. anywhere: problems of other hosts count, too.
-    encrypted: only problems on encrypted networks count. port: the port of the message; 0: that of VXLAN.
+    encrypted: only problems on encrypted networks count. logged: whether it counts in the log, too. port: the port of the message; 0: that of VXLAN.
     """
 
     cause: str
@@ -45,6 +45,7 @@ class Meaning:
     variant: str = ""
     anywhere: bool = False
     encrypted: bool = False
+    logged: bool = True
     port: int = 0
 
 
@@ -59,6 +60,14 @@ MEANINGS = {
     Said.GOSSIP_TAKEN: Meaning("port-taken", _APART | _UNHEARD | {"swarm-error", _DOWN}, port=PORT),
     Said.MANAGER_TAKEN: Meaning("port-taken", _APART | {"swarm-error", _DOWN}, port=MANAGERS),
     Said.VXLAN_TAKEN: Meaning("port-taken", _NOT_STARTED),  # the port of VXLAN
+    Said.DISK_FULL: Meaning("engine-limited", _NOT_STARTED, "disk", logged=False),
+    Said.FILES: Meaning("engine-limited", _NOT_STARTED, "files", logged=False),
+    Said.TASKS: Meaning("engine-limited", _NOT_STARTED, "tasks", logged=False),
+    Said.THREADS: Meaning("engine-limited", _NOT_STARTED, "tasks", logged=False),
+    Said.MEMORY: Meaning("engine-limited", _NOT_STARTED, "memory", logged=False),
+    Said.READ_ONLY: Meaning("engine-limited", _NOT_STARTED, "read-only", logged=False),
+    Said.NO_PROGRAM: Meaning("runtime-missing", _NOT_STARTED, logged=False),
+    Said.NO_SHIM: Meaning("runtime-missing", _NOT_STARTED, logged=False),
     Said.STATE_TOO_LARGE: Meaning("gossip-state", _APART),
     Said.NAME_LOST: Meaning("duplicate-hostname", _APART),
     Said.FLAG_CONFLICT: Meaning("flag-conflict", frozenset({_DOWN})),
@@ -72,14 +81,15 @@ def answered(seen: Seen) -> Iterator[Problem]:
     for symptom in _problems(seen):
         for said in Said if symptom.id in _NOT_STARTED else ():
             if said in symptom.evidence:
-                yield from _problem(seen, said, symptom, symptom.evidence)
+                first, *_ = symptom.evidence.split(r"\n")  # what follows is often a trace
+                yield from _problem(seen, said, symptom, first if said in first else symptom.evidence)
 
 
 def logged(seen: Seen) -> Iterator[Problem]:
     """Find causes in the engines' logs, on hosts that have a problem which they explain."""
     for name, kernel in seen.observed.kernels.items():
         for line in kernel.engine_log:
-            for said in (said for said in Said if said in line):
+            for said in (said for said in Said if said in line and MEANINGS[said].logged):
                 if symptom := _symptom(seen, name, MEANINGS[said]):
                     yield from _problem(seen, said, replace(symptom, host=name), _shown(name, line, said))
 

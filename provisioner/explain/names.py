@@ -1,16 +1,19 @@
-"""Names of running containers as containers on other hosts resolve them: unknown, or with an address that is not the container's.
+"""Names of running containers as containers on other hosts resolve them: unknown, or with an address that is not the container's;
+and containers that the store no longer knows.
 
 A new container's name may be known all the same, so the proofs do not find this.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from provisioner.controlplane import networks
 from provisioner.explain.base import few
-from provisioner.explain.overlays import names_of, overlays, within
+from provisioner.explain.overlays import endpoints, names_of, overlays, within
 from provisioner.model import Problem
 from provisioner.system import attached
 
@@ -128,6 +131,37 @@ def _problem(seen: Seen, asked: Asked, lacking: list[str]) -> Problem:
     )
 
 
+def unstored(seen: Seen) -> Iterator[Problem]:
+    """Find running containers whose endpoints the store does not have: engines that read it no longer know their names.
+
+    Containers that started seconds ago do not count: the store was read before.
+    """
+    site = seen.site
+    if site.control != "kv" or not networks.endpoints_known(site):
+        return
+    stored = {each.id for host in site.live for each in site.backend.attached(site.facts[host])}
+    settled = {
+        (each.host, network, address)
+        for network, found in endpoints(seen).items()
+        for address, all_with in found.items()
+        for each in all_with
+        if each.settled
+    }
+    missing: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for host in site.live:
+        for each in attached.attachments(site.facts[host]):
+            if each.endpoint and each.endpoint not in stored and (host, each.network, each.address) in settled:
+                missing[host, each.network].add(each.name)
+    for (host, network), names in missing.items():
+        evidence = (
+            f"the store has no endpoint of {few(sorted(names))}, which {'runs' if len(names) == 1 else 'run'} on {host}"
+        )
+        values = {"host": host, "names": " ".join(map(shlex.quote, sorted(names)))}
+        yield Problem(
+            "endpoint-lost", host, evidence, values, network=network, where=f"the store's endpoints of {network}"
+        )
+
+
 @dataclass(frozen=True, order=True)
 class Wrong:
     """A name that resolves to wrong addresses. right: the address of the container that has the name."""
@@ -214,4 +248,4 @@ def _whole(seen: Seen, held: Mapping[str, set[str]]) -> bool:
     )
 
 
-DETECTORS = (unknown, mute, stale)
+DETECTORS = (unstored, unknown, mute, stale)

@@ -32,7 +32,7 @@ _OF_OVERLAYS = frozenset({"overlay-blocked", "transfer-stalled", "path-mtu", "co
 _BLOCKED = "overlay-blocked"
 _OF_THE_MESH = "-A DOCKER-INGRESS "  # the engine's rules that send published ports to the namespace of the routing mesh
 _DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
-_SHAPED = "shaped"  # the variant for queues
+_NARROW, _SHAPED = "mtu", "shaped"  # the cause of narrow paths, and the variant for queues
 
 
 @dataclass(frozen=True)
@@ -398,7 +398,16 @@ def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
 
 
 def informed(seen: Seen, problem: Problem) -> Problem:
-    """Return a problem with the cure for what was observed: if the cluster's ports pass, nobody needs to check them."""
+    """Return a problem with the cure for what was observed.
+
+    If the cluster's ports pass, nobody needs to check them. A path whose width differs in the two observations is not narrow, if its
+    sender has a queue that loses packets.
+    """
+    if problem.id == _NARROW and (unsteady := _unsteady(seen, problem.host)):
+        device, what = devices.queue(seen, problem.host)
+        evidence = f"the largest packets that arrived differ from time to time: {unsteady}; {what}"
+        values = {"host": problem.host, "look": f"tc -s qdisc show dev {device}"}
+        return Problem("packet-loss", problem.host, evidence, values, _SHAPED, where=f"{problem.host}: {device}")
     if problem.id != _BLOCKED or problem.variant:
         return problem
     ends, others = {problem.host, problem.target} - {""}, len(seen.site.live) - 1
@@ -406,6 +415,16 @@ def informed(seen: Seen, problem: Problem) -> Problem:
     all_observed = len(between) == ((others + 1) * others, 2 * others, 2)[len(ends)]
     passes = all_observed and all(path.udp and not any(lost(path)) for path in between)
     return replace(problem, variant="passes") if passes and between else problem
+
+
+def _unsteady(seen: Seen, host: str) -> str:
+    """Return a path from a host with a queue and its widths, if these differ in the two observations; else ""."""
+    before = seen.earlier.underlay.paths if seen.earlier and devices.queue(seen, host)[0] else {}
+    for way, path in seen.observed.underlay.paths.items():
+        size = before[way].size if path.source == host and way in before else path.size
+        if None not in {size, path.size} and size != path.size:
+            return f"{path.source} > {path.target}: {size} and {path.size} bytes"
+    return ""
 
 
 # -- sizes, sources, addresses ---------------------------------------------------------------------------------------
@@ -442,7 +461,7 @@ def sizes(seen: Seen) -> Iterator[Problem]:
         )
         values = {"network": network, "needed": needed, "size": size}
         where = f"path between {host} and {target}" if target else f"paths of {host or 'several hosts'}"
-        yield Problem("mtu", host, evidence, values, target=target, network=network, where=where)
+        yield Problem(_NARROW, host, evidence, values, target=target, network=network, where=where)
 
 
 def _losing_themselves(seen: Seen) -> set[str]:
@@ -469,7 +488,7 @@ def _assumed(seen: Seen, network: str, needed: int) -> Iterator[Problem]:
             )
             values = {"network": network, "needed": needed, "size": path.mtu, "address": address, "host": source}
             where = f"{source}: route to {address}"
-            yield Problem("mtu", source, evidence, values, "assumed", target=target, network=network, where=where)
+            yield Problem(_NARROW, source, evidence, values, "assumed", target=target, network=network, where=where)
 
 
 def _data_passes(seen: Seen, path: Path) -> bool:

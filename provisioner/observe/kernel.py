@@ -68,6 +68,14 @@ class Said(StrEnum):
     STATE_TOO_LARGE = "Remote node state is larger than limit"
     NAME_LOST = "minority in name conflict resolution"
     FLAG_CONFLICT = "specified both as a flag and in the configuration file"
+    DISK_FULL = "no space left on device"
+    FILES = "too many open files"
+    TASKS = "resource temporarily unavailable"
+    THREADS = "pthread_create failed"
+    MEMORY = "cannot allocate memory"
+    READ_ONLY = "read-only file system"
+    NO_PROGRAM = "executable file not found in $PATH"
+    NO_SHIM = "containerd-shim-runc-v2: no such file"
     LIVE_RESTORE = "live-restore daemon configuration is incompatible with swarm mode"
 
 
@@ -87,6 +95,19 @@ def json_list(raw: Mapping[str, str], section: str) -> list[dict[str, Any]]:
     except (ValueError, TypeError) as error:
         raise malformed(f"the output of `ip -j` ({section})", str(error), text) from error
     raise malformed(f"the output of `ip -j` ({section})", "it is not a list of objects", text)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A service that failed, or that systemd starts again and again. said: the line of its log that says most; "" if there is none."""
+
+    fails: bool
+    said: str = ""
+
+    @property
+    def what(self) -> str:
+        said = f"; its log: {self.said}" if self.said else ""
+        return f"{'ends again and again' if self.fails else 'failed'}{said}"
 
 
 @dataclass(frozen=True)
@@ -329,6 +350,17 @@ class Kernel:
         """Unit -> process ID, of services whose main process a signal has stopped."""
         lines = (line.split() for line in self.raw.get("stopped", "").split("\n") if line)
         return {unit: number(pid) for unit, pid in lines if unit in UNITS}
+
+    @cached_property
+    def ended(self) -> dict[str, Ended]:
+        """Unit -> how it ended, of services that do not run although systemd started them."""
+        found = {}
+        for line in self.raw.get("ended", "").split("\n"):
+            unit, _, rest = line.partition(" ")
+            state, _, said = rest.partition(" ")
+            if unit in UNITS and state:
+                found[unit] = Ended(state != "failed", said.strip())
+        return found
 
     @cached_property
     def resolved(self) -> dict[str, dict[str, tuple[frozenset[str], ...]]]:

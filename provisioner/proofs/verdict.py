@@ -233,9 +233,9 @@ def _of_sizes(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair
     """Yield the problem of pairs between which small packets pass, but none of full size."""
     small = [pair for pair in failed if pair.address is not None and pair.full is None]
     sizes = [size for evidence in found.values() for size in evidence.largest.values()]
-    if sizes:
-        values = {"network": network, "mtu": min(sizes) + headers}
-        yield _on(small, Problem("path-mtu", "", "", values, network=network))
+    if small:
+        values = {"network": network, "mtu": min(sizes) + headers} if sizes else {"network": network}
+        yield _on(small, Problem("path-mtu", "", "", values, "" if sizes else "unmeasured", network=network))
 
 
 def _of_flows(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair]) -> Iterator[Problem]:

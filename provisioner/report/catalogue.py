@@ -88,7 +88,7 @@ def _effect(cause: Cause) -> str:
         parts.append("It concerns a command, not the network.")
     if cause.kind is causes.Kind.FAILURE:
         parts.append("It is an error of a run, not a cause that checks find.")
-    if cause.fixable:
+    if cause.fixable or "" in cause.by_up:
         parts.append("`provisioner up` fixes it.")
     return " ".join(parts)
 
@@ -107,7 +107,7 @@ def to_json(only: Cause | None = None) -> str:
             "cure": causes.template(cause.cure),
             "variants": {name: causes.template(cure) for name, cure in cause.variants.items()},
             "explains": list(cause.explains),
-            "fixable": cause.fixable,
+            "fixable": cause.fixable or "" in cause.by_up,
         }
         for family in causes.FAMILIES
         for cause in family.causes

@@ -29,7 +29,7 @@ _SHORT = 12  # characters of a container's ID that are one of its names on every
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)  # a name that one question can hold
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
-_GIVEN = ("NetworkID", "IPAddress", "MacAddress")  # keys of an endpoint
+_GIVEN = ("NetworkID", "IPAddress", "MacAddress", "EndpointID")  # keys of an endpoint
 _LIVES = frozenset({"running", "paused"})  # states in which a container has its namespace
 _NO_NETWORK = frozenset({"default", "bridge", "host", "none"})  # modes that name no network of a cluster
 _SERVICE = "com.docker.swarm.service.id"  # a label
@@ -172,13 +172,14 @@ def started_on(facts: Facts) -> Iterator[tuple[str, str, str]]:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A running or paused container on a network, with what the engine gave it there. number: the network's ID."""
+    """A running or paused container on a network, with what the engine gave it there. number: the network's ID. endpoint: its own ID there."""
 
     name: str
     network: str
     number: str
     address: str
     mac: str
+    endpoint: str
 
 
 def attachments(facts: Facts) -> Iterator[Attachment]:
@@ -187,10 +188,12 @@ def attachments(facts: Facts) -> Iterator[Attachment]:
         if container.get("State") not in _LIVES:
             continue
         for network, found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
-            words = [str(found.get(key) or "") for key in _GIVEN] if isinstance(found, dict) else [""] * 3
+            words = [str(found.get(key) or "") for key in _GIVEN] if isinstance(found, dict) else [""] * len(_GIVEN)
             with suppress(ValueError):
                 if _MAC.fullmatch(words[2]):
-                    yield Attachment(_name(container), network, words[0], str(IPv4Address(words[1])), words[2])
+                    yield Attachment(
+                        _name(container), network, words[0], str(IPv4Address(words[1])), words[2], words[3]
+                    )
 
 
 def published(facts: Facts, port: str) -> str:

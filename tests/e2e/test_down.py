@@ -179,7 +179,9 @@ def test_a_store_without_a_majority_and_hosts_that_return_later(make_lab, tmp_pa
     cluster.sh("node1", "mkdir -m 700 /var/lib/provisioner")
     cluster.sh("node2", "touch /etc/consul.d/.provisioner.a1b2c3d4e5f6")
     for host in ("node2", "node3"):  # an engine that starts waits for its store
-        cluster.sh(host, "for n in $(seq 60); do timeout 5 docker ps >/dev/null && exit; sleep 1; done; exit 1", timeout=400)
+        cluster.sh(
+            host, "for n in $(seq 60); do timeout 5 docker ps >/dev/null && exit; sleep 1; done; exit 1", timeout=400
+        )
     returned = cluster.run("down", "--yes", "--data")
     assert returned.code == 0, returned.err
     as_found(cluster, before)

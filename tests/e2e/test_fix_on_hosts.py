@@ -31,6 +31,7 @@ SEED = int(os.environ.get("PROVISIONER_SEED", "0")) or random.SystemRandom().ran
 # Faults of causes that have a cure, but which it does not cure; each with the reason.
 BY_HAND = {
     "cut-off": "which of several rules is at fault is not known",
+    "store-fails": "what is wrong is in the log of the store's server, and others have written it",
     "mtu": "the MTU of a path is changed where it is set, which no command of ours knows",
     "overlay-dropped": "the cure of packets that are lost in a namespace says where to look",
 }

@@ -3,6 +3,7 @@
 from provisioner.lab.faults.base import Fault, Place
 
 _ADDRESS, _MASKS = "/run/fault-gwbridge", "/run/fault-masquerade"
+_ENDPOINTS = "docker ps -q | xargs -r docker inspect -f '{{range .NetworkSettings.Networks}}{{.NetworkID}}/{{.EndpointID}} {{end}}'"
 
 FAULTS = (
     Fault(
@@ -106,6 +107,13 @@ sed 's/^-A/iptables -w -t nat -D/' {_MASKS} | sh 2>/dev/null || :""",
         "ip link set eth0 mtu 1500",
     ),
     Fault(
+        "queue-limited",
+        "packet-loss",
+        "a queue lets only 500 kbit/s leave the host's interface",
+        "tc qdisc replace dev eth0 root tbf rate 500kbit burst 2000 latency 10ms",
+        "tc qdisc del dev eth0 root 2>/dev/null || :",
+    ),
+    Fault(
         "source-mismatch",
         "source-mismatch",
         "the host sends from a second address",
@@ -140,6 +148,44 @@ sed 's/^-A/iptables -w -t nat -D/' {_MASKS} | sh 2>/dev/null || :""",
         "containerd is stopped",
         "systemctl stop containerd",
         "systemctl start containerd",
+    ),
+    Fault(
+        "socket-lost",
+        "engine-down",
+        "the engine runs, and somebody deleted its socket",
+        "rm -f /var/run/docker.sock",
+        "[ -S /var/run/docker.sock ] || systemctl restart docker.socket docker",
+    ),
+    Fault(
+        "disk-read-only",
+        "engine-limited",
+        "the disk on which the engine creates containers is read-only",
+        "findmnt /var/lib/docker/containers >/dev/null || {"
+        " mount --bind /var/lib/docker/containers /var/lib/docker/containers && mount -o remount,bind,ro /var/lib/docker/containers; }",
+        "! findmnt /var/lib/docker/containers >/dev/null || umount /var/lib/docker/containers",
+    ),
+    Fault(
+        "runtime-missing",
+        "runtime-missing",
+        "runc, with which the engine starts containers, can't be executed",
+        "chmod -x /usr/*bin/runc",
+        "chmod +x /usr/*bin/runc",
+    ),
+    Fault(
+        "endpoints-lost",
+        "endpoint-lost",
+        "the store has lost the endpoints of the host's containers",
+        f"for each in $({_ENDPOINTS}); do consul kv delete docker/network/v1.0/endpoint/$each/; done",
+        "docker ps -q | xargs -r docker restart -t 0",
+        stores=("consul",),
+    ),
+    Fault(
+        "store-fails",
+        "store-down",
+        "the store's configuration has an invalid file, and its server ends again and again",
+        "echo '{' >/etc/consul.d/zz-fault.json; systemctl restart consul || :",
+        "! rm /etc/consul.d/zz-fault.json 2>/dev/null || systemctl restart consul",
+        stores=("consul",),
     ),
     Fault(
         "store-hangs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from captured import with_info
+from captured import with_http, with_info, with_unit
 from scenes import healthy, with_kernel
 
 from provisioner import causes
@@ -77,3 +77,36 @@ def test_an_engine_without_its_containerd(site, state, expected):
     if expected:
         assert causes.shell_commands(found[0].problems[0]) == ("systemctl start containerd",)
         assert [each.commands for each in plan(found)] == [("systemctl start containerd",)]
+
+
+SAID = "failed to start daemon: Unable to get the TempDir under /var/lib/docker: permission denied"
+
+
+@pytest.mark.parametrize(
+    ("state", "what", "start"), [("failed", "failed", True), ("auto-restart", "ends again and again", False)]
+)
+def test_an_engine_that_fails_is_shown_with_what_its_log_says(site, state, what, start):
+    seen = healthy(site)
+    facts = with_http(seen.site.facts["node2"], "info", "000 no answer")
+    seen = replace(seen, site=seen.site.known("node2", with_unit(facts, "docker.service", ActiveState="activating")))
+    (found,) = explain(
+        with_kernel(seen, "node2", "ended", lambda _: f"docker.service {state} {SAID}\nsshd.service failed x\n")
+    )
+    (problem,) = found.problems
+    assert (found.id, found.hosts, problem.evidence) == (
+        "engine-down",
+        ("node2",),
+        f"docker.service {what}; its log: {SAID}",
+    )
+    assert bool(causes.shell_commands(problem)) is start
+
+
+def test_an_engine_whose_socket_is_gone(site):
+    seen = healthy(site)
+    facts = with_http(seen.site.facts["node2"], "info", "000 No such file or directory")
+    (found,) = explain(replace(seen, site=seen.site.known("node2", facts)))
+    assert (found.id, found.hosts) == ("engine-down", ("node2",))
+    assert found.problems[0].evidence.endswith("accepts no connection: No such file or directory")
+    assert [each.commands for each in plan((found,))] == [("systemctl restart docker.socket docker",)]
+    starting = with_unit(facts, "docker.service", ActiveState="activating")
+    assert not problems(replace(seen, site=seen.site.known("node2", starting)))

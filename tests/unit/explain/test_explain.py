@@ -909,6 +909,19 @@ def test_a_queue_that_loses_packets_of_the_test_is_one_cause(site):
     assert causes.cure(problem).endswith("tc -s qdisc show dev eth0")
 
 
+def test_sizes_that_differ_from_time_to_time_are_a_queue_s_and_not_the_path_s(site):
+    seen = with_ways(healthy(site), into("node1", source="node2", size=576))
+    limited = with_kernel(seen, "node2", "links", lambda links: [{**link, "qdisc": "tbf"} for link in links])
+    before = with_ways(limited, into("node1", source="node2", size=1400)).observed
+    (found,) = explain(replace(limited, earlier=before))
+    assert (found.id, [problem.where for problem in found.problems]) == ("packet-loss", ["node2: eth0"])
+    assert "node2 > node1: 1400 and 576 bytes; its interface has a queue" in found.problems[0].evidence
+    assert [each.id for each in explain(replace(limited, earlier=limited.observed))] == ["mtu"], (
+        "it is narrow each time"
+    )
+    assert [each.id for each in explain(replace(seen, earlier=before))] == ["mtu"], "it has no such queue"
+
+
 def test_the_first_of_causes_with_one_rule_is_what_containers_feel(site):
     silent = Attempt("silent", 3.0, "", 1, 1, 0, 0, 0)
     seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED, GOSSIP: DROPPED}, tcp={SERVER: silent}))

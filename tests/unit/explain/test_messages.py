@@ -40,6 +40,16 @@ LINES = {
     Said.NAME_LOST: 'level=warning msg="2017/03/08 10:00:00 [WARN] serf: minority in name conflict resolution, quiting [1 / 2]"',
     Said.FLAG_CONFLICT: "unable to configure the Docker daemon with file /etc/docker/daemon.json: the following directives are"
     " specified both as a flag and in the configuration file: hosts: (from flag: [fd://], from file: [unix:///run/docker.sock])",
+    Said.DISK_FULL: f"{ANSWER}write /var/lib/docker/containers/98b90e03c31f/.tmp-config.v2.json680739970: no space left on device.",
+    Said.FILES: "the engine can't import the probe's image (open /var/lib/docker/overlay2/8ad026b67ee0/lower: too many open files)",
+    Said.TASKS: f"{ANSWER}fork/exec /usr/bin/containerd-shim-runc-v2: resource temporarily unavailable: unknown.",
+    Said.THREADS: "the engine can't import the probe's image (Error processing tar file(exit status 2): runtime/cgo: pthread_create"
+    " failed: Resource temporarily unavailable)",
+    Said.MEMORY: f"{ANSWER}fork/exec /proc/self/exe: cannot allocate memory: unknown.",
+    Said.READ_ONLY: f"{ANSWER}mkdir /var/lib/docker/overlay2/8ad026b67ee0-init: read-only file system.",
+    Said.NO_PROGRAM: f"{ANSWER}OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/log.json: no such file"
+    ' or directory): exec: "runc": executable file not found in $PATH',
+    Said.NO_SHIM: f"{ANSWER}: fork/exec /usr/bin/containerd-shim-runc-v2: no such file or directory: unknown.",
     Said.LIVE_RESTORE: 'level=fatal msg="Error creating cluster component: --live-restore daemon configuration is incompatible with'
     ' swarm mode"',
 }
@@ -93,7 +103,10 @@ def test_every_text_has_a_meaning_and_a_line():
         assert [other for other in Said if other in line] == [said]
 
 
-@pytest.mark.parametrize("said", Said)
+LOGGED = [said for said in Said if MEANINGS[said].logged]
+
+
+@pytest.mark.parametrize("said", LOGGED)
 def test_a_line_of_the_log_explains_what_is_wrong(site, said):
     found = explain(with_log(wrong(encrypted(healthy(site)), said), "node2", LINES[said]))
     assert [each.id for each in found] == [MEANINGS[said].cause]
@@ -110,6 +123,13 @@ def test_an_old_line_means_nothing_where_all_is_well(site, said):
     elsewhere = with_log(wrong(seen, said), "node3", LINES[said])
     known = {MEANINGS[said].cause} & {problem.id for problem in problems(elsewhere)}
     assert known == ({MEANINGS[said].cause} if MEANINGS[said].anywhere else set())
+
+
+@pytest.mark.parametrize("said", [said for said in Said if said not in LOGGED])
+def test_a_limit_counts_only_in_the_error_of_a_probe(site, said):
+    """In the log, the limit may have been reached long ago."""
+    seen = with_log(failed(healthy(site), ("node1", "node2"), problem=PROBE), "node2", LINES[said])
+    assert [each.id for each in problems(seen)] == ["probe-failed"]
 
 
 @pytest.mark.parametrize("said", [said for said in Said if "probe-failed" in MEANINGS[said].symptoms])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import replace
 from itertools import permutations
 
 import pytest
-from scenes import HOSTS, NETWORK, healthy, running, with_containers, with_kernel
+from captured import with_http
+from scenes import GIVEN, HOSTS, NETWORK, YOUNG, cluster, healthy, running, with_containers, with_kernel
 
 from provisioner import causes
 from provisioner.errors import Malformed
@@ -181,3 +184,38 @@ def test_only_what_two_observations_say_is_reported(site):
 def test_a_malformed_answer_is_an_error_of_its_host(answer):
     with pytest.raises(Malformed, match="an answer of a DNS server"):
         Kernel({"names:10.99.0.2": f"asked 1\nweb3 {answer}"}).resolved  # noqa: B018
+
+
+def with_endpoints(seen, *ids):
+    """The store lists the endpoints with these IDs; the containers have e1, e2 and e3."""
+    for host in HOSTS:
+        address, mac = GIVEN[host]
+        given = {"NetworkID": NETWORK, "IPAddress": address, "MacAddress": mac, "EndpointID": f"e{host[-1]}"}
+        seen = with_containers(seen, host, running(f"web-{host}", NetworkSettings={"Networks": {"demo": given}}))
+    keys = [f"docker/network/v1.0/endpoint/{NETWORK}/{number}" for number in ids]
+    stored = json.dumps({"name": "web", "locator": "192.168.56.11"}).encode()
+    listed = [{"Key": key, "Value": base64.b64encode(stored).decode()} for key in keys]
+    facts = with_http(seen.site.facts["node1"], "endpoints", listed if ids else '404 ""')
+    return replace(seen, site=seen.site.known("node1", facts))
+
+
+def lacking(seen):
+    return [(each.host, each.evidence) for each in problems(seen) if each.id == "endpoint-lost"]
+
+
+def test_containers_that_the_store_has_lost(site):
+    here, (one, two, three) = (
+        cluster(site, "global"),
+        [f"the store has no endpoint of web-{host}, which runs on {host}" for host in HOSTS],
+    )
+    assert lacking(with_endpoints(here, "e1", "e2", "e3")) == []
+    found = with_endpoints(here, "e1", "e3")
+    assert lacking(found) == [("node2", two)]
+    (problem,) = (each for each in problems(found) if each.id == "endpoint-lost")
+    assert causes.shell_commands(problem) == ("docker restart web-node2",)
+    assert lacking(with_endpoints(here)) == [("node1", one), ("node2", two), ("node3", three)], "it has none"
+    young = cluster(site, "global", age=YOUNG)
+    assert lacking(with_endpoints(young, "e2", "e3")) == [], "it started after the store was read"
+    unread = with_endpoints(here)
+    facts = with_http(unread.site.facts["node1"], "endpoints", "000 timeout")
+    assert lacking(replace(unread, site=unread.site.known("node1", facts))) == []

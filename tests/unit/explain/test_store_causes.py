@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from captured import with_http, with_unit
-from scenes import HOSTS, NETWORK, STORE_PORT, healthy, running, with_containers, without_network
+from scenes import HOSTS, NETWORK, STORE_PORT, healthy, running, with_containers, with_kernel, without_network
 
 from provisioner import causes
 from provisioner.explain import Seen, explain, problems
@@ -58,6 +58,17 @@ def test_one_server_that_is_stopped_or_hangs(site, inventory, kind, state, port)
     (found,) = explain(Seen(site(state, inventory(kind=kind), node2=facts)))
     assert (found.id, found.hosts) == ("store-hangs", ("node2",))
     assert str(port) in found.problems[0].evidence
+
+
+def test_a_server_that_ends_again_and_again_is_shown_with_what_its_log_says(site):
+    """systemd shows it as starting. Its unit must be one of the store's, and the host one of its hosts."""
+    said = "==> failed to parse /etc/consul.d/zz.json: invalid character 'b'"
+    lines = f"consul.service auto-restart {said}\netcd.service failed x\n"
+    (found,) = explain(with_kernel(healthy(site), "node2", "ended", lambda _: lines))
+    (problem,) = found.problems
+    assert (found.id, found.hosts) == ("store-down", ("node2",))
+    assert problem.evidence == f"consul.service ends again and again; its log: {said}"
+    assert "journalctl -u consul.service" in causes.cure(problem)
 
 
 def test_healthy_twins_of_a_wiped_store(site):

@@ -133,6 +133,8 @@ def test_a_name_that_leads_elsewhere(found):
 def test_the_mtu_and_its_cure(found):
     lack(found["node1"], 2, full="no answer")
     assert detail(found) == "MTU: packets of 1450 bytes don't pass, no answer"
+    assert causes("demo", found, pairs(found), {}, "") == [("path-mtu", "node1", "node2")]
+    assert "set a smaller mtu for the network demo" in trouble("demo", found, pairs(found), {}, "")
     found["node1"].largest[2] = 1350
     assert detail(found) == "MTU: 1350 of 1450 bytes pass"
     assert "mtu: 1400" in trouble("demo", found, pairs(found), {}, "")
