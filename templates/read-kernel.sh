@@ -57,8 +57,12 @@ f stopped "$(printf '%s\n' "$units" | while IFS='=' read -r k v; do
 f ended "$(printf '%s\n' "$units" | awk -F= '
   function end() { if (id != "" && (state == "failed" || sub_state ~ /^auto-restart/)) print id, sub_state; id = state = sub_state = "" }
   /^$/ { end() } $1 == "Id" { id = $2 } $1 == "ActiveState" { state = $2 } $1 == "SubState" { sub_state = $2 } END { end() }' | while read -r u s; do
-    echo "$u $s $(journalctl -qo cat -n 20 "_SYSTEMD_UNIT=$u" 2>/dev/null | awk 'NF { last = $0 } tolower($0) ~ /error|fail|fatal|invalid|denied|refused|cannot|can.t|unable|no such|in use/ { why = $0 }
-      END { print substr(why == "" ? last : why, 1, 300) }')"
+    i=$(of "$u" InvocationID)
+    set -- journalctl -qo cat "_SYSTEMD_${i:+INVOCATION_ID=}${i:-UNIT=$u}"
+    # Some log how serious a line is, and others only words.
+    v=$("$@" -n 1 -p crit 2>/dev/null | cut -c1-300)
+    echo "$u $s ${v:-$("$@" -n 20 2>/dev/null | awk 'NF { last = $0 } tolower($0) ~ /error|fail|fatal|invalid|denied|refused|cannot|can.t|unable|no such|in use/ { why = $0 }
+      /^(Caused by: )?[a-zA-Z_.]+(Exception|Error): / { reason = $0 } END { print substr(reason != "" ? reason : why != "" ? why : last, 1, 300) }')}"
   done)"
 # The state of containerd, unless the engine has started one of its own.
 f containerd "$(p=$(of_engine MainPID)

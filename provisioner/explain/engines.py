@@ -137,6 +137,18 @@ def _why_not(facts: Facts, own: str) -> tuple[str, str]:
 
 def store_servers(seen: Seen) -> Iterator[Problem]:
     """Find servers and agents of the store that accept connections from their own host but do not answer."""
+    for host, where in _unanswered(seen):
+        place = f"port {where}" if where.isdigit() else where
+        evidence = f"the store accepts local connections on {place}, but did not answer in time"
+        frozen = _frozen(seen, host, stores.OWNED.units)
+        values = {"host": host, **frozen.values}
+        yield Problem(
+            "store-hangs", host, evidence + frozen.evidence, values, frozen.variant, where=frozen.unit or place
+        )
+
+
+def _unanswered(seen: Seen) -> Iterator[tuple[str, str]]:
+    """Yield (host, port or socket) of the store's servers and agents that gave no answer to their own host in time."""
     site = seen.site
     names: dict[str, list[str]] = defaultdict(list)
     for request in site.plane.sought(site.inventory).requests:
@@ -145,13 +157,7 @@ def store_servers(seen: Seen) -> Iterator[Problem]:
     for host, (where, requests) in product(site.live, names.items()):
         answers = [site.facts[host].http(name) for name in requests]
         if any(answer.late for answer in answers) and not any(answer.code for answer in answers):
-            place = f"port {where}" if where.isdigit() else where
-            evidence = f"the store accepts local connections on {place}, but did not answer in time"
-            frozen = _frozen(seen, host, stores.OWNED.units)
-            values = {"host": host, **frozen.values}
-            yield Problem(
-                "store-hangs", host, evidence + frozen.evidence, values, frozen.variant, where=frozen.unit or place
-            )
+            yield host, where
 
 
 def stopped_servers(seen: Seen) -> Iterator[Problem]:
@@ -262,9 +268,12 @@ def in_container(seen: Seen) -> Iterator[Problem]:
 
 
 def loopback(seen: Seen) -> Iterator[Problem]:
-    """Find rules that drop what the host sends to the cluster's ports on itself."""
-    ports = seen.site.ports.local or (0,)
+    """Find rules that drop what the host sends to the cluster's ports on itself: to all of them, or to those that do not answer it."""
+    silent: dict[str, list[int]] = defaultdict(list)
+    for host, where in _unanswered(seen):
+        silent[host] += [int(where)] if where.isdigit() else []
     for name, kernel in seen.observed.kernels.items():
+        ports = silent[name] or seen.site.ports.local or (0,)
         for tool in ("iptables-legacy-save", "iptables-nft-save"):
             if found := _drops_loopback(walk.parse(kernel.rules(tool)), ports):
                 evidence, rule = found
@@ -290,7 +299,10 @@ def _drops_loopback(table: walk.Filter, ports: Iterable[int]) -> tuple[str, str]
         return None
     if rule := reasons.get(walk.End.DROPPED):
         # A rule may be intended if it drops more than loopback.
-        only = firewall.words(rule)[2:5] == ("-i", "lo", "-j") and rule.split()[5] in {"DROP", "REJECT"}
+        only = firewall.words(rule)[2:4] == ("-i", "lo") and rule.partition(" -j ")[2].partition(" ")[0] in {
+            "DROP",
+            "REJECT",
+        }
         return f"the rule `{rule[:200]}` drops loopback packets", rule if only else ""
     return f"the policy of INPUT is {table.policy}, and no rule accepts loopback packets", ""
 

@@ -599,6 +599,22 @@ def test_a_rule_for_one_port_does_not_drop_all_of_loopback(site):
         assert [each.id for each in problems(seen) if each.id == "loopback-dropped"] == expected
 
 
+def test_a_rule_for_the_port_on_which_the_store_does_not_answer_its_own_host(site):
+    rule = "-A INPUT -i lo -p tcp -m tcp --dport 8500 -j DROP"
+    seen = with_kernel(healthy(site), "node2", "iptables-legacy-save", lambda _: f"*filter\n:INPUT ACCEPT [0:0]\n{rule}\n")
+    assert not problems(seen), "the store answers all the same"
+    facts = seen.site.facts["node2"]
+    for request in seen.site.backend.sought.requests:
+        facts = with_http(facts, request.name, "000 timeout") if request.where == "8500" else facts
+    (found,) = explain(replace(seen, site=seen.site.known("node2", facts)))
+    assert (found.id, found.hosts, {each.id for each in found.explained}) == (
+        "loopback-dropped",
+        ("node2",),
+        {"store-hangs"},
+    )
+    assert causes.to_run(found.problems[0]) == (f"iptables-legacy -t filter -D {rule[3:]}  # on node2",)
+
+
 def test_a_full_neighbour_table_of_ipv6_does_not_concern_overlays(site):
     line = "[12.0] neighbour: {}: neighbor table overflow!\n"
     for table, expected in (("ndisc_cache", []), ("arp_cache", ["neigh-overflow"])):
