@@ -17,7 +17,7 @@ r() {
   v=''
   return 1
 }
-units=$(systemctl show -p Id,MainPID,InvocationID,ActiveState,SubState,LoadState UNITS 2>/dev/null)
+units=$(systemctl show -p Id,MainPID,InvocationID,ActiveState,SubState,LoadState,NRestarts,ActiveEnterTimestampMonotonic UNITS 2>/dev/null)
 of() { printf '%s\n' "$units" | awk -v RS= -v unit="$1" -v key="$2" 'index("\n" $0 "\n", "\nId=" unit "\n") && match($0, "(^|\n)" key "=[^\n]*") {
   v = substr($0, RSTART, RLENGTH); sub(/^.*=/, "", v); print v }'; }
 of_engine() { of docker.service "$1"; }
@@ -53,10 +53,15 @@ f stopped "$(printf '%s\n' "$units" | while IFS='=' read -r k v; do
     case $k in Id) u=$v ;; MainPID) p=$v ;; '') u='' p=0 ;; esac
     [ -n "$u" ] && [ "${p:-0}" != 0 ] && grep -qs '^State:.T' "/proc/$p/status" && echo "$u $p" && p=0
   done)"
-# Services that failed, and those that systemd starts again and again: unit, state, and the line of their log that says most.
-f ended "$(printf '%s\n' "$units" | awk -F= '
-  function end() { if (id != "" && (state == "failed" || sub_state ~ /^auto-restart/)) print id, sub_state; id = state = sub_state = "" }
-  /^$/ { end() } $1 == "Id" { id = $2 } $1 == "ActiveState" { state = $2 } $1 == "SubState" { sub_state = $2 } END { end() }' | while read -r u s; do
+# Services that failed, and those that systemd starts again and again: unit, state, and the line of their log that says most. One that
+# systemd has restarted twice, the last time seconds ago, runs for a moment.
+f ended "$(read -r up _ </proc/uptime; printf '%s\n' "$units" | awk -F= -v up="$up" '
+  function end() {
+    if (of["SubState"] == "running" && of["NRestarts"] > 1 && up - of["ActiveEnterTimestampMonotonic"] / 1e6 < 5) of["SubState"] = "auto-restart"
+    if (of["Id"] != "" && (of["ActiveState"] == "failed" || of["SubState"] ~ /^auto-restart/)) print of["Id"], of["SubState"]
+    split("", of)
+  }
+  /^$/ { end() } { of[$1] = $2 } END { end() }' | while read -r u s; do
     i=$(of "$u" InvocationID)
     set -- journalctl -qo cat "_SYSTEMD_${i:+INVOCATION_ID=}${i:-UNIT=$u}"
     # Some log how serious a line is, and others only words.
