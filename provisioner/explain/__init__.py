@@ -92,8 +92,8 @@ _OF_HOSTS: tuple[Detector, ...] = (
 )
 OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
 _OF_THE_ENGINE = frozenset(
-    {"engine-uses", "engine-leaves", "network", "swarm", "engines"}
-)  # kinds of drift with which a network is not shared
+    {"engine-uses", "engine-leaves", "network", "swarm", "engines", "package"}
+)  # kinds of drift with which a network is not shared; without iptables, for example, no container starts, or none resolves names
 _NOT_SHARED = frozenset(
     {"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved", "fdb-stale", "duplicate-hostname"}
 )  # an engine that advertises another address gets other entries, and a name in gossip that it had already

@@ -81,8 +81,7 @@ def answered(seen: Seen) -> Iterator[Problem]:
     for symptom in _problems(seen):
         for said in Said if symptom.id in _NOT_STARTED else ():
             if said in symptom.evidence:
-                first, *_ = symptom.evidence.split(r"\n")  # what follows is often a trace
-                yield from _problem(seen, said, symptom, first if said in first else symptom.evidence)
+                yield from _problem(seen, said, symptom, symptom.evidence)
 
 
 def logged(seen: Seen) -> Iterator[Problem]:

@@ -53,6 +53,7 @@ _LOST_SANDBOX = ("could not get network sandbox", "failed get network namespace"
 _LAST = ("leaks ", "gap ", "quiet ", "cut ", "checksums ")  # lines that count after the probe's end, too
 # Lines that the docker client logs before or after an error (docker/cli#5043). They are never the cause.
 _NOISE = ("WARNING", "See '", "Run 'docker run --help'", "time=")  # with the hints of 20.10 and 28
+_HEAD, _TAIL = 140, 160  # characters that are shown of a long message: what failed, and at its end why
 
 
 @dataclass(frozen=True)
@@ -501,9 +502,10 @@ def _message(stderr: str) -> tuple[str, str] | None:
 
 
 def _last_words(stderr: str) -> str:
-    """Return docker's last line that is not a warning."""
+    """Return docker's last line that is not a warning, without a trace that follows in it, and without its middle if it is long."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(_NOISE)]
-    return lines[-1].removeprefix("docker: ")[:300] if lines else ""
+    line = lines[-1].removeprefix("docker: ").split(r"\n")[0] if lines else ""
+    return line if len(line) <= _HEAD + _TAIL else f"{line[:_HEAD]} ... {line[-_TAIL:]}"
 
 
 class Crew:

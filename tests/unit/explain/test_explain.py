@@ -601,7 +601,9 @@ def test_a_rule_for_one_port_does_not_drop_all_of_loopback(site):
 
 def test_a_rule_for_the_port_on_which_the_store_does_not_answer_its_own_host(site):
     rule = "-A INPUT -i lo -p tcp -m tcp --dport 8500 -j DROP"
-    seen = with_kernel(healthy(site), "node2", "iptables-legacy-save", lambda _: f"*filter\n:INPUT ACCEPT [0:0]\n{rule}\n")
+    seen = with_kernel(
+        healthy(site), "node2", "iptables-nft-save", lambda text: text.replace("-A INPUT", f"{rule}\n-A INPUT", 1)
+    )
     assert not problems(seen), "the store answers all the same"
     facts = seen.site.facts["node2"]
     for request in seen.site.backend.sought.requests:
@@ -612,7 +614,7 @@ def test_a_rule_for_the_port_on_which_the_store_does_not_answer_its_own_host(sit
         ("node2",),
         {"store-hangs"},
     )
-    assert causes.to_run(found.problems[0]) == (f"iptables-legacy -t filter -D {rule[3:]}  # on node2",)
+    assert causes.to_run(found.problems[0]) == (f"iptables-nft -t filter -D {rule[3:]}  # on node2",)
 
 
 def test_a_full_neighbour_table_of_ipv6_does_not_concern_overlays(site):
