@@ -43,9 +43,9 @@ _LONG = (  # started first, in this order, so that they do not run alone at the 
 # Short tests with labs are started last, so that no worker waits long for the others at the end.
 _LAB = "tests/e2e/lab/"  # classes of these files may share hosts
 _SHORT = ("tests/e2e/test_firewall_on_hosts.py", _LAB)
-# Emulated processors use much CPU, and their hosts miss deadlines beside more labs. While they run, one worker runs tests with labs,
-# and the others run quick tests.
-_MACHINES, _BESIDE = "tests/vagrant/", 1
+# Emulated processors use much CPU, and their hosts miss deadlines beside labs. While they run, so many workers run tests with labs; the
+# others run quick tests.
+_MACHINES, _BESIDE = "tests/vagrant/", 0
 
 # Imported modules and collected tests are never freed. Scanning them for garbage would take a tenth of the quick tests' time.
 gc.set_threshold(50_000)
@@ -58,9 +58,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Distribute whole files, but single tests of files with labs, which come first.
 
-    The last worker starts with the virtual machines. While these run, the first worker runs tests with labs and the others
-    quick tests. Tests that mostly wait are distributed singly, too. Every second worker starts with them, so that they run in
-    parallel with tests that compute.
+    The last worker starts with the virtual machines. While these run, the others run quick tests. Tests that mostly wait are
+    distributed singly, too. Every second worker starts with them, so that they run in parallel with tests that compute.
     """
     from xdist.scheduler import LoadScopeScheduling
 
