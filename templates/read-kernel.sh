@@ -82,7 +82,7 @@ f exposed "$(p=$(of_engine MainPID)
   [ "${p:-0}" = 0 ] || ss -Hltnp 2>/dev/null | awk -v p="pid=$p," 'index($0, p) && $4 !~ /^(127\.|\[::1\])|:(2377|7946)$/ { print $4 }' | head -n 5 | perl -MIO::Socket -ne '
     chomp; my ($to, $port) = /^(\*|\[::\]|[\d.]+):(\d+)$/ or next;
     my $s = IO::Socket::INET->new(PeerAddr => $to =~ /^[\d.]+$/ && $to ne "0.0.0.0" ? $to : "127.0.0.1", PeerPort => $port, Timeout => 1) or next;
-    local $SIG{ALRM} = sub { $s->shutdown(2) };
+    local @SIG{qw(ALRM PIPE)} = (sub { $s->shutdown(2) }, "IGNORE");
     alarm 1;
     print $s "GET /_ping HTTP/1.0\r\n\r\n";
     my $said = join "", <$s>;

@@ -55,8 +55,9 @@ def engines(seen: Seen) -> Iterator[Problem]:
                 frozen.variant,
                 where=frozen.unit or "docker.service",
             )
-        elif unit.active == "active":
-            evidence = f"docker.service is active, and its socket accepts no connection: {facts.http('info').error}"
+        elif unit.active == "active" and facts.http("info").refused:
+            why = facts.http("info").error
+            evidence = f"docker.service is active, and its socket accepts no connection: {why}"
             yield Problem("engine-down", name, evidence, {"host": name}, "socket", where="/var/run/docker.sock")
 
 

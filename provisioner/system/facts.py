@@ -25,6 +25,9 @@ _REFUSES = "refuses="
 _LAST = 253402300800.0  # seconds since 1970 at the end of the year 9999, where Python's calendar ends
 _CUT_OFF = "the answer was cut off"
 _LATE = "timeout"  # the word that facts.pl prints
+_REFUSED = frozenset(
+    {"Connection refused", "No such file or directory"}
+)  # of a port and of a socket: errors of connect(2)
 TOO_LATE = f"\n000 {_LATE}\n".encode()  # in the raw answer of a host, if its engine or its store was late
 _ENGINE = (
     "check on the host what `docker info` and `docker network ls` print, and what listens on /var/run/docker.sock;"
@@ -103,7 +106,7 @@ class Answer:
     """An HTTP answer. `code` is 0 without a usable answer; `error` then says why.
 
     malformed: there was an answer that no engine or store would give.
-    late: the connection was accepted, but no answer came in time.
+    late: the connection was accepted, but no answer came in time. refused: nothing listens there.
     """
 
     code: int = 0
@@ -111,6 +114,7 @@ class Answer:
     error: str = ""
     malformed: bool = False
     late: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -496,7 +500,7 @@ def _answer(text: str, shape: Any) -> Answer:
     """Parse the answer to one request: "CODE BODY", or "000 WHY" if there was none."""
     if not text.strip() or text.startswith("000"):
         why = text[3:].strip()
-        return Answer(error=why or "no answer", late=why == _LATE)
+        return Answer(error=why or "no answer", late=why == _LATE, refused=why in _REFUSED)
     head = re.match(r"([1-9][0-9]{2})(?: |$)", text)
     if not head:
         if text.startswith("HTTP/"):

@@ -108,5 +108,7 @@ def test_an_engine_whose_socket_is_gone(site):
     assert (found.id, found.hosts) == ("engine-down", ("node2",))
     assert found.problems[0].evidence.endswith("accepts no connection: No such file or directory")
     assert [each.commands for each in plan((found,))] == [("systemctl restart docker.socket docker",)]
+    cut_off = with_http(facts, "info", "000 no answer")
+    assert not problems(replace(seen, site=seen.site.known("node2", cut_off)))
     starting = with_unit(facts, "docker.service", ActiveState="activating")
     assert not problems(replace(seen, site=seen.site.known("node2", starting)))

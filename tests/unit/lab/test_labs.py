@@ -116,3 +116,14 @@ def test_a_lab_whose_files_are_empty_is_listed_and_other_labs_with_it(made, tmp_
     assert listed.exit_code == 0
     assert "(incomplete: provisioner lab down --name demo)" in listed.stdout
     assert "(incomplete: provisioner lab down --name lab)" in listed.stdout
+
+
+def test_a_fault_of_another_version_is_named_and_stays_recorded(made, tmp_path):
+    made("lab")
+    folder = tmp_path / "labs" / "lab" / "faults"
+    folder.mkdir()
+    (folder / "0000-of-the-future").write_text('{"fault": "of-the-future", "host": "node1", "to": "", "data": ""}')
+    lab = Lab("lab")
+    with pytest.raises(LabError, match="of-the-future on node1: this version of provisioner does not know it"):
+        lab.heal()
+    assert lab.broken() == [("of-the-future", "node1", "")]
