@@ -43,9 +43,9 @@ _LONG = (  # started first, in this order, so that they do not run alone at the 
 # Short tests with labs are started last, so that no worker waits long for the others at the end.
 _LAB = "tests/e2e/lab/"  # classes of these files may share hosts
 _SHORT = ("tests/e2e/test_firewall_on_hosts.py", _LAB)
-# Emulated processors use much CPU, and their hosts miss deadlines beside labs. While they run, so many workers run tests with labs; the
-# others run quick tests.
-_MACHINES, _BESIDE = "tests/vagrant/", 0
+# Emulated processors use all CPUs, and their hosts miss deadlines beside other tests. So only unit tests run with them, mostly while the
+# machines' image is built.
+_MACHINES, _BESIDE = "tests/vagrant/", "tests/unit/"
 
 # Imported modules and collected tests are never freed. Scanning them for garbage would take a tenth of the quick tests' time.
 gc.set_threshold(50_000)
@@ -58,8 +58,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Distribute whole files, but single tests of files with labs, which come first.
 
-    The last worker starts with the virtual machines. While these run, the others run quick tests. Tests that mostly wait are
-    distributed singly, too. Every second worker starts with them, so that they run in parallel with tests that compute.
+    The last worker starts with the virtual machines. While these run, the others run unit tests, and then none. Tests that mostly
+    wait are distributed singly, too. Every second worker starts with them, so that they run in parallel with tests that compute.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -74,14 +74,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
         def _assign_work_unit(self, node: WorkerController) -> None:
             """Assign the first unit that this worker may run. Without one, the worker ends."""
             number, last = int(node.gateway.id.removeprefix("gw")), len(self.nodes) - 1
-            emulated = self._emulated() and last > _BESIDE  # with few workers, every worker may run every test
+            emulated = self._emulated() and last > 0  # a single worker runs every test
 
             def may(scope: str) -> bool:
                 if scope.startswith(_MACHINES):
                     return number == last or not emulated
-                # The last worker may run labs, too. It has the machines' tests first, and it starts its last assigned test only
+                # The last worker may run all tests. It has the machines' tests first, and it starts its last assigned test only
                 # when it has got another one.
-                return number < _BESIDE or number == last or not (emulated and _with_labs(scope))
+                return number == last or not emulated or scope.startswith(_BESIDE)
 
             def place(scope: str) -> tuple[int, ...]:
                 long = next((at for at, begins in enumerate(_LONG) if scope.startswith(begins)), len(_LONG))
@@ -98,7 +98,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
         def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
             super().mark_test_complete(node, item_index, duration)
             if self.registered_collections[node][item_index].startswith(_MACHINES) and not self._emulated():
-                for waiting in self.nodes:
+                for waiting in [*self.nodes, *self.nodes]:  # a worker starts a test only when it has got another one
                     self._reschedule(waiting)
 
         def _emulated(self) -> bool:
