@@ -217,7 +217,7 @@ FAMILY = Family(
             " new, and no other container can join them.",
             "restore the store's data from a backup; without one, create the network again (provisioner up INVENTORY), and recreate its"
             " containers: {containers}",
-            explains=("names-unresolved", "overlay-blocked", "probe-failed", "vxlan-exists"),
+            explains=("names-unresolved", "overlay-blocked", "probe-failed", "vxlan-exists", "endpoint-lost"),
             drifts=("network",),
         ),
         Cause(
