@@ -42,10 +42,8 @@ _LONG = (  # started first, in this order, so that they do not run alone at the 
 )
 # Short tests with labs are started last, so that no worker waits long for the others at the end.
 _LAB = "tests/e2e/lab/"  # classes of these files may share hosts
+_LABS_FIRST = 2  # workers
 _SHORT = ("tests/e2e/test_firewall_on_hosts.py", _LAB)
-# Emulated processors use all CPUs, and their hosts miss deadlines beside other tests. So only unit tests run with them, mostly while the
-# machines' image is built.
-_MACHINES, _BESIDE = "tests/vagrant/", "tests/unit/"
 
 # Imported modules and collected tests are never freed. Scanning them for garbage would take a tenth of the quick tests' time.
 gc.set_threshold(50_000)
@@ -56,10 +54,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Distribute whole files, but single tests of files with labs, which come first.
+    """Distribute whole files, but single tests of files with labs.
 
-    The last worker starts with the virtual machines. While these run, the others run unit tests, and then none. Tests that mostly
-    wait are distributed singly, too. Every second worker starts with them, so that they run in parallel with tests that compute.
+    Half of the workers start with labs, and the others with quick tests: on a new machine, the labs' images are still being built.
+    Tests that mostly wait are distributed singly, too. Every second worker starts with them, so that they run in parallel with tests
+    that compute.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -72,39 +71,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
             return nodeid if alone else file
 
         def _assign_work_unit(self, node: WorkerController) -> None:
-            """Assign the first unit that this worker may run. Without one, the worker ends."""
-            number, last = int(node.gateway.id.removeprefix("gw")), len(self.nodes) - 1
-            emulated = self._emulated() and last > 0  # a single worker runs every test
-
-            def may(scope: str) -> bool:
-                if scope.startswith(_MACHINES):
-                    return number == last or not emulated
-                # The last worker may run all tests. It has the machines' tests first, and it starts its last assigned test only
-                # when it has got another one.
-                return number == last or not emulated or scope.startswith(_BESIDE)
+            """Assign the first unit of this worker's order."""
+            number = int(node.gateway.id.removeprefix("gw"))
 
             def place(scope: str) -> tuple[int, ...]:
                 long = next((at for at, begins in enumerate(_LONG) if scope.startswith(begins)), len(_LONG))
                 waits = (number % 2 == 0) is not scope.startswith(_WAITING)
-                return (not scope.startswith(_MACHINES), not _with_labs(scope), long, scope.startswith(_SHORT), waits)
+                return (_with_labs(scope) is not (number < _LABS_FIRST), long, scope.startswith(_SHORT), waits)
 
-            fitting = sorted((scope for scope in self.workqueue if may(scope)), key=place)
-            if fitting:
-                self.workqueue.move_to_end(fitting[0], last=False)
-                super()._assign_work_unit(node)
-            elif not emulated:
-                node.shutdown()
-
-        def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
-            super().mark_test_complete(node, item_index, duration)
-            if self.registered_collections[node][item_index].startswith(_MACHINES) and not self._emulated():
-                for waiting in [*self.nodes, *self.nodes]:  # a worker starts a test only when it has got another one
-                    self._reschedule(waiting)
-
-        def _emulated(self) -> bool:
-            """Whether tests with virtual machines are running or not yet started."""
-            units = [*self.workqueue.items(), *(unit for work in self.assigned_work.values() for unit in work.items())]
-            return any(scope.startswith(_MACHINES) and not all(tests.values()) for scope, tests in units)
+            self.workqueue.move_to_end(min(self.workqueue, key=place), last=False)
+            super()._assign_work_unit(node)
 
     config.option.loadscopereorder = False
     return Apart(config, log)

@@ -1,8 +1,7 @@
-"""Failed tests with labs or virtual machines are run once more, alone. If they pass then, the closing lines list them as flaky.
+"""Failed tests with labs are run once more, alone. If they pass then, the closing lines list them as flaky.
 
 Many labs on a busy machine sometimes make a test miss a deadline. Such a test must not fail the run, but it must not be hidden
-either. `--rerun-labs` (used by scripts/test) enables this. Other tests are never run twice. Tests with virtual machines build on
-each other: their whole file is run.
+either. `--rerun-labs` (used by scripts/test) enables this. Other tests are never run twice.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-LABS, _MACHINES = "tests/e2e/", "tests/vagrant/"
+LABS = "tests/e2e/"
 _MOST = 8  # load does not explain more failures than this
 _FAILED = ("failed", "error")
 _DEADLINE = 2100  # seconds for all that is run again
@@ -41,25 +40,22 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 
 def _rerun(reporter: TerminalReporter) -> int:
-    """Rerun the failed tests with labs or machines. Returns the number of failures that no longer count."""
-    failed: dict[str, list[str]] = {}  # what to run -> the failed tests in it
-    for nodeid in dict.fromkeys(report.nodeid for kind in _FAILED for report in reporter.stats.get(kind, [])):
-        if nodeid.startswith((LABS, _MACHINES)):
-            unit = nodeid.partition("::")[0] if nodeid.startswith(_MACHINES) else nodeid
-            failed.setdefault(unit, []).append(nodeid)
+    """Rerun the failed tests with labs. Returns the number of failures that no longer count."""
+    nodeids = (report.nodeid for kind in _FAILED for report in reporter.stats.get(kind, []))
+    failed = list(dict.fromkeys(nodeid for nodeid in nodeids if nodeid.startswith(LABS)))
     if len(failed) > _MOST:
         reporter.write_line(
             f"\n{len(failed)} tests with labs failed: none is run again, because load does not explain so many"
         )
         return 0
     until = time.monotonic() + _DEADLINE
-    passed = [nodeid for unit, nodeids in failed.items() if _passes_alone(reporter, unit, until) for nodeid in nodeids]
+    passed = [nodeid for nodeid in failed if _passes_alone(reporter, nodeid, until)]
     return sum(_taken_back(reporter, nodeid) for nodeid in passed)
 
 
-def _passes_alone(reporter: TerminalReporter, unit: str, until: float) -> bool:
-    reporter.write_line(f"\nrunning again, alone: {unit}")
-    argv = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", unit]
+def _passes_alone(reporter: TerminalReporter, nodeid: str, until: float) -> bool:
+    reporter.write_line(f"\nrunning again, alone: {nodeid}")
+    argv = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", nodeid]
     try:
         ended = subprocess.run(
             argv,
