@@ -121,13 +121,13 @@ def connection_of(request, sshd):
 def test_who_opens_a_forwarded_socket(connection_of):
     """Root opens it, because the hosts' firewall rules give only root access to the store."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        sock = connection_of.socket(listener.getsockname()[1])
+        own = listener.getsockname()[1]
+        sock = connection_of.socket(own)
         peer, (_, port) = listener.accept()
-        owners = [
-            line.split()[7]
-            for line in Path("/proc/net/tcp").read_text().splitlines()
-            if line.split()[1] == f"0100007F:{port:04X}"
-        ]
+        # Another connection, to another port, may have had the same port of its own a moment ago.
+        ends = [f"0100007F:{port:04X}", f"0100007F:{own:04X}"]
+        lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
+        owners = [words[7] for words in lines if words[1:3] == ends]
         assert owners == [str(os.geteuid())]
         sock.close()
         peer.settimeout(15)
