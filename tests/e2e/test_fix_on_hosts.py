@@ -81,9 +81,9 @@ def pasted(cluster: Cluster, run: Run) -> Run:
     ids=["consul", "swarm-28"],
 )
 def test_what_can_be_cured_is_cured(settled, capsys, kind, faults, also):
-    """A third of the faults that have a cure, or all with PROVISIONER_ALL=1; also two at once on two hosts."""
+    """A fourth of the faults that have a cure, or all with PROVISIONER_ALL=1; also two at once on two hosts."""
     cluster, dice, wrong = settled(kind), random.Random(SEED), []
-    some = faults if os.environ.get("PROVISIONER_ALL") == "1" else dice.sample(faults, len(faults) // 3)
+    some = faults if os.environ.get("PROVISIONER_ALL") == "1" else dice.sample(faults, len(faults) // 4)
     for names in (*([name] for name in some), *also):
         containers(cluster)  # the last fault may have left containers without forwarding entries to each other
         places = dice.sample(sorted(cluster.lab.hosts), 3)
