@@ -107,14 +107,6 @@ sed 's/^-A/iptables -w -t nat -D/' {_MASKS} | sh 2>/dev/null || :""",
         "ip link set eth0 mtu 1500",
     ),
     Fault(
-        "queue-limited",
-        "packet-loss",
-        "a queue lets only 500 kbit/s leave the host's interface",
-        "tc qdisc replace dev eth0 root tbf rate 500kbit burst 2000 latency 10ms",
-        "tc qdisc del dev eth0 root 2>/dev/null || :",
-        stores=("consul",),  # a swarm has less traffic: the queue then loses little
-    ),
-    Fault(
         "source-mismatch",
         "source-mismatch",
         "the host sends from a second address",
