@@ -237,7 +237,7 @@ class TestPartial:
             ('200 {"a": 1}', Answer(200, {"a": 1})),
             ("200 {", Answer(error="the answer was cut off")),
             ("500 No cluster leader", Answer(500, None, "No cluster leader")),
-            ("000 Connection refused", Answer(error="Connection refused")),
+            ("000 Connection refused", Answer(error="Connection refused", refused=True)),
             ("000 timeout", Answer(error="timeout", late=True)),
             ("", Answer(error="no answer")),
             ("garbage", Answer(error="no answer")),
