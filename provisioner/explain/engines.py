@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_address, ip_network
 from itertools import product
 from typing import TYPE_CHECKING
 
 from provisioner import stores
+from provisioner.collect import scrub
 from provisioner.controlplane import kv, swarm
 from provisioner.explain.base import few
 from provisioner.model import Problem
@@ -62,9 +63,10 @@ def engines(seen: Seen) -> Iterator[Problem]:
 
 
 def _ended(seen: Seen, host: str, unit: str) -> Ended | None:
-    """Return how a service ended that should run; None if it runs, or if nothing tried to start it."""
+    """Return how a service ended that should run; None if it runs, or if nothing tried to start it. Its log may quote secrets."""
     kernel = seen.observed.kernels.get(host)
-    return kernel.ended.get(unit) if kernel else None
+    ended = kernel.ended.get(unit) if kernel else None
+    return replace(ended, said=scrub.Scrubber()(ended.said)) if ended else None
 
 
 def _containerd(seen: Seen, name: str) -> Problem | None:

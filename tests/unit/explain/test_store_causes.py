@@ -71,6 +71,12 @@ def test_a_server_that_ends_again_and_again_is_shown_with_what_its_log_says(site
     assert "journalctl -u consul.service" in causes.cure(problem)
 
 
+def test_a_secret_that_the_log_of_a_server_quotes_is_not_shown(site):
+    lines = 'consul.service failed invalid setting encrypt: "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="\n'
+    (found,) = explain(with_kernel(healthy(site), "node2", "ended", lambda _: lines))
+    assert found.problems[0].evidence == "consul.service failed; its log: invalid setting encrypt: (removed)"
+
+
 def test_healthy_twins_of_a_wiped_store(site):
     seen = healthy(site)
     local = running("local", "b1", "bridge")
