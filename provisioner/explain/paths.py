@@ -403,7 +403,7 @@ def informed(seen: Seen, problem: Problem) -> Problem:
     If the cluster's ports pass, nobody needs to check them. A path whose width differs in the two observations is not narrow, if its
     sender has a queue that loses packets.
     """
-    if problem.id == _NARROW and (unsteady := _unsteady(seen, problem.host)):
+    if problem.id == _NARROW and not problem.variant and (unsteady := _unsteady(seen, problem.host)):
         device, what = devices.queue(seen, problem.host)
         evidence = f"the largest packets that arrived differ from time to time: {unsteady}; {what}"
         values = {"host": problem.host, "look": f"tc -s qdisc show dev {device}"}

@@ -29,7 +29,7 @@ from scenes import (
 )
 
 from provisioner import causes
-from provisioner.explain import explain, explained, problems, suspected, well
+from provisioner.explain import explain, explained, paths, problems, suspected, well
 from provisioner.model import Action, Drift, Failure, Kind, Outcome, Pair, Problem, ProofResult, State
 from provisioner.observe import Observed
 from provisioner.observe.drops import Drop, Drops
@@ -938,6 +938,8 @@ def test_sizes_that_differ_from_time_to_time_are_a_queue_s_and_not_the_path_s(si
         "it is narrow each time"
     )
     assert [each.id for each in explain(replace(seen, earlier=before))] == ["mtu"], "it has no such queue"
+    device = Problem("mtu", "node2", "", {"host": "node2", "network": "demo", "mtu": 1450}, "device", network="demo")
+    assert paths.informed(replace(limited, earlier=before), device) == device, "a device of the overlay is too narrow"
 
 
 def test_the_first_of_causes_with_one_rule_is_what_containers_feel(site):
