@@ -602,7 +602,7 @@ class Lab:
             host.wait_booted(timeout=deadline)
 
     def _write_known_hosts(self) -> None:
-        self.known_hosts.write_text("".join(host.host_key for host in self._hosts()))
+        record(self.known_hosts, "".join(host.host_key for host in self._hosts()))
 
     @contextlib.contextmanager
     def _locked(self, timeout: float = 60) -> Iterator[None]:
