@@ -42,7 +42,7 @@ _LONG = (  # started first, in this order, so that they do not run alone at the 
 )
 # Short tests with labs are started last, so that no worker waits long for the others at the end.
 _LAB = "tests/e2e/lab/"  # classes of these files may share hosts
-_LABS_FIRST = 2  # workers
+_LABS_FIRST = 2  # so many workers start with labs
 _SHORT = ("tests/e2e/test_firewall_on_hosts.py", _LAB)
 
 # Imported modules and collected tests are never freed. Scanning them for garbage would take a tenth of the quick tests' time.
@@ -56,7 +56,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Distribute whole files, but single tests of files with labs.
 
-    Half of the workers start with labs, and the others with quick tests: on a new machine, the labs' images are still being built.
+    Two workers start with labs, and the others with quick tests: on a new machine, the labs' images are still being built.
     Tests that mostly wait are distributed singly, too. Every second worker starts with them, so that they run in parallel with tests
     that compute.
     """

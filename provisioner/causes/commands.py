@@ -41,7 +41,7 @@ FAMILY = Family(
             "move or remove them; or disconnect them from the networks with --drain: they keep running",
             variants={
                 "down": "move or remove them; or disconnect them from the networks with --force: they keep running",
-                "late": "wait until `docker ps` answers on this host, and run this again; or, without knowing what uses the"
+                "late": "wait until `docker ps` answers there, and run this again; or, without knowing what uses the"
                 " networks: --force",
             },
             kind=Kind.REFUSAL,

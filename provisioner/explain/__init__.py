@@ -100,7 +100,7 @@ _NOT_SHARED = frozenset(
 _OF_THE_STORE = frozenset({"store-no-leader"})
 # Large packets between stores and managers are lost, too. What blocks an overlay, and so explains `mtu`, does not explain these.
 _NARROW, _OF_LARGE_PACKETS = "mtu", frozenset({"engine-hangs", "store-hangs", "store-no-leader", "probe-failed"})
-# Engines that lose their store for a moment lose names, and start no probe, on any host. So do all if the store loses endpoints.
+# Engines that lose their store for a moment lose names, and start no probe, on any host. If the store loses endpoints, engines on any host may lose names.
 _DISTURB = frozenset({"store-blocked", "store-no-leader", "endpoint-lost"})
 _DISTURBED = frozenset({"names-unresolved", "probe-failed"})
 _OF_A_PATH = frozenset(
