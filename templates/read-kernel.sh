@@ -20,8 +20,9 @@ r() {
 units=$(systemctl show -p Id,MainPID,InvocationID,ActiveState,SubState,LoadState,NRestarts,ActiveEnterTimestampMonotonic UNITS 2>/dev/null)
 of() { printf '%s\n' "$units" | awk -v RS= -v unit="$1" -v key="$2" 'index("\n" $0 "\n", "\nId=" unit "\n") && match($0, "(^|\n)" key "=[^\n]*") {
   v = substr($0, RSTART, RLENGTH); sub(/^.*=/, "", v); print v }'; }
-of_engine() { of docker.service "$1"; }
-f engine-state "$(of_engine ActiveState)"
+pid=$(of docker.service MainPID)
+[ "${pid:-0}" != 0 ] || pid=''
+f engine-state "$(of docker.service ActiveState)"
 f virtualisation "$(systemd-detect-virt 2>/dev/null)"
 f sysctl "$(for k in SYSCTLS; do v=$(cat "/proc/sys/$k") && echo "$k=$v"; done)"
 f unforwarded "$(grep -lxs 0 /proc/sys/net/ipv4/conf/*/forwarding)"
@@ -29,7 +30,7 @@ f unforwarded "$(grep -lxs 0 /proc/sys/net/ipv4/conf/*/forwarding)"
 f kernel-log "$(read -r up _ </proc/uptime; dmesg 2>/dev/null | awk -v from="$((${up%.*} - 600))" -F '[][ ]+' '$2 > from' | grep -E 'eighbou?r.* table overflow|nf_conntrack: table full' | tail -n 5)"
 f neighbour-count "$(awk 'NR == 2 { print $1 }' /proc/net/stat/arp_cache 2>/dev/null)"
 # The last line of the running engine's log with each known text, of its last 3000 lines.
-f engine-log "$(i=$(of_engine InvocationID)
+f engine-log "$(i=$(of docker.service InvocationID)
   [ -z "$i" ] || journalctl -qo cat -n 3000 "_SYSTEMD_INVOCATION_ID=$i" | awk 'BEGIN { for (n = 1; n < ARGC; n++) { text[n] = ARGV[n]; ARGV[n] = "" } }
     { for (n in text) if (index($0, text[n])) last[n] = substr($0, 1, 600) } END { for (n in last) print last[n] }' ENGINE_SAYS)"
 # On one manager of a swarm: the services of which not all tasks run, the last tasks of some, and the number of services.
@@ -49,10 +50,12 @@ manages=MANAGES
 set -- GOSSIP
 [ $# = 0 ] || f tables "$(timeout 5 perl -e "$ASK_ENGINE" "$@" 2>/dev/null)"
 # Services whose main process a signal has stopped: unit and process ID.
-f stopped "$(printf '%s\n' "$units" | while IFS='=' read -r k v; do
-    case $k in Id) u=$v ;; MainPID) p=$v ;; '') u='' p=0 ;; esac
-    [ -n "$u" ] && [ "${p:-0}" != 0 ] && grep -qs '^State:.T' "/proc/$p/status" && echo "$u $p" && p=0
-  done)"
+f stopped "$(printf '%s\n' "$units" | awk -F= '
+  function end() {
+    if (p > 0) while ((getline line < ("/proc/" p "/status")) > 0) if (line ~ /^State:.T/) print u, p
+    u = ""; p = 0
+  }
+  $1 == "Id" { u = $2 } $1 == "MainPID" { p = $2 } /^$/ { end() } END { end() }')"
 # Services that failed, and those that systemd starts again and again: unit, state, and the line of their log that says most. One that
 # systemd has restarted twice, the last time seconds ago, runs for a moment.
 f ended "$(read -r up _ </proc/uptime; printf '%s\n' "$units" | awk -F= -v up="$up" '
@@ -70,16 +73,13 @@ f ended "$(read -r up _ </proc/uptime; printf '%s\n' "$units" | awk -F= -v up="$
       /^(Caused by: )?[a-zA-Z_.]+(Exception|Error): / { reason = $0 } END { print substr(reason != "" ? reason : why != "" ? why : last, 1, 300) }')}"
   done)"
 # The state of containerd, unless the engine has started one of its own.
-f containerd "$(p=$(of_engine MainPID)
-  [ "${p:-0}" = 0 ] || [ "$(of containerd.service LoadState)" != loaded ] || {
-    for c in $(cat "/proc/$p/task/"*/children 2>/dev/null); do [ "$(cat "/proc/$c/comm" 2>/dev/null)" != containerd ] || exit 0; done
+f containerd "$([ -z "$pid" ] || [ "$(of containerd.service LoadState)" != loaded ] || {
+    for c in $(cat "/proc/$pid/task/"*/children 2>/dev/null); do [ "$(cat "/proc/$c/comm" 2>/dev/null)" != containerd ] || exit 0; done
     of containerd.service ActiveState
   })"
-f proxies "$(p=$(of_engine MainPID)
-  [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
+f proxies "$([ -z "$pid" ] || tr '\0' '\n' <"/proc/$pid/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
 # Sockets of the engine, beyond loopback and gossip, that answer its API without TLS.
-f exposed "$(p=$(of_engine MainPID)
-  [ "${p:-0}" = 0 ] || ss -Hltnp 2>/dev/null | awk -v p="pid=$p," 'index($0, p) && $4 !~ /^(127\.|\[::1\])|:(2377|7946)$/ { print $4 }' | head -n 5 | perl -MIO::Socket -ne '
+f exposed "$([ -z "$pid" ] || ss -Hltnp 2>/dev/null | awk -v p="pid=$pid," 'index($0, p) && $4 !~ /^(127\.|\[::1\])|:(2377|7946)$/ { print $4 }' | head -n 5 | perl -MIO::Socket -ne '
     chomp; my ($to, $port) = /^(\*|\[::\]|[\d.]+):(\d+)$/ or next;
     my $s = IO::Socket::INET->new(PeerAddr => $to =~ /^[\d.]+$/ && $to ne "0.0.0.0" ? $to : "127.0.0.1", PeerPort => $port, Timeout => 1) or next;
     local @SIG{qw(ALRM PIPE)} = (sub { $s->shutdown(2) }, "IGNORE");
@@ -100,12 +100,13 @@ done
 of_network() {
   r routes ip -j -4 route show table all
   f rules "$(ip -j -4 rule show 2>/dev/null)"
-  gets='' unrouted=''
-  for a in PEERS; do
-    if v=$(ip -j -4 route get "$a" 2>&1); then gets=$gets$v$n; else unrouted="$unrouted$a $v$n"; fi
-  done
-  f gets "$gets"
-  f unrouted "$unrouted"
+  # One program asks for all routes. Its errors name the line: "Command failed -:3" follows the reason.
+  set -- PEERS
+  v=''
+  [ $# = 0 ] || v=$({ printf 'route get %s\n' "$@" | ip -j -4 -force -batch - 2>&1 >&3 3>&- | awk 'BEGIN { for (n = 1; n < ARGC; n++) { to[n] = ARGV[n]; ARGV[n] = "" } }
+    sub(/^Command failed .*:/, "") { print "unrouted", to[$0 + 0], why; why = ""; next } { why = $0 }' "$@"; } 3>&1)
+  f gets "$(printf '%s\n' "$v" | grep -v '^unrouted ')"
+  f unrouted "$(printf '%s\n' "$v" | sed -n 's/^unrouted //p')"
   r neighbours ip -j -4 neigh show nud permanent
 }
 # As r, in the network namespace of the file $s. For a minute, engines keep the files of those that are gone, which is no failure.

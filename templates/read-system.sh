@@ -7,5 +7,6 @@ d=/var/lib/docker; [ -d $d ] || d=/var/lib
 c=DATA; [ -d $c ] || c=/var/lib
 df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; do echo "disk=$free $size $mount"; done; }
 v=$(cksum /etc/docker/key.json) && echo "key=$v"
-for k in KERNEL; do [ -d "/sys/module/$k" ] || grep -q " ${k}_" /proc/kallsyms || modprobe -nq "$k" || echo "lacks=$k"; done
+case $w in *" in-swarm"*) set -- KERNEL OF_NODES ;; *) set -- KERNEL ;; esac
+for k; do [ -d "/sys/module/$k" ] || grep -q " ${k}_" /proc/kallsyms || modprobe -nq "$k" || echo "lacks=$k"; done
 SAYS

@@ -31,7 +31,7 @@ from provisioner.model import Fix, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from provisioner.model import Problem
+    from provisioner.model import Diagnosis, Problem
 
 __all__ = [
     "CAUSES",
@@ -87,6 +87,11 @@ def of(problem: Problem) -> Cause:
 def severity(problem: Problem) -> Severity:
     """Return what a problem does to a run."""
     return Severity.WARNING if problem.warns else of(problem).severity
+
+
+def warns(found: Diagnosis) -> bool:
+    """Return whether a cause is only a warning wherever it was found."""
+    return all(severity(problem) is Severity.WARNING for problem in found.problems)
 
 
 def by_up(problem: Problem) -> bool:

@@ -41,12 +41,12 @@ from provisioner.explain import (
     tables,
     versions,
 )
-from provisioner.explain.base import Seen
+from provisioner.explain.base import Seen, few
 from provisioner.explain.hops import firm
 from provisioner.explain.paths import losing, summaries
 from provisioner.explain.well import well
-from provisioner.model import Diagnosis, Problem, Severity, State
-from provisioner.observe import NAMES, Observed
+from provisioner.model import Diagnosis, Problem, State
+from provisioner.observe import Observed, Wanted
 from provisioner.parallel import blamed
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ __all__ = [
     "Seen",
     "explain",
     "explained",
+    "few",
     "firm",
     "losing",
     "observed",
@@ -132,11 +133,17 @@ def observed(seen: Seen) -> list[Problem]:
     return [problem for problem in found if _places(problem) & (places | ends) or _ends(problem) & places]
 
 
-def suspected(seen: Seen) -> frozenset[str]:
-    """Return the names of the observations that are to be repeated, since they show problems. Problems of paths depend on both."""
-    if any(_detected(detect, seen) for detect in paths.DETECTORS):
-        return frozenset(NAMES)
-    return frozenset({"kernel"}) if any(_detected(detect, seen) for detect in _OF_HOSTS) else frozenset()
+def suspected(seen: Seen) -> Wanted:
+    """Return what to observe again, since it shows problems.
+
+    Paths are tested again from and to hosts with problems, which are read again, too. If a host itself shows a problem, all are
+    read: many problems are differences between hosts.
+    """
+    every = frozenset(seen.site.live)
+    found = [problem for detect in paths.DETECTORS for problem in _detected(detect, seen)]
+    ends = paths.concerned(seen).union(seen.observed.underlay.silent, *((each.host, each.target) for each in found))
+    hosts = (ends & every or every) if found else frozenset[str]()
+    return Wanted(hosts, every if any(_detected(detect, seen) for detect in _OF_HOSTS) else hosts)
 
 
 def _detected(detect: Detector, seen: Seen) -> list[Problem]:
@@ -197,7 +204,7 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
     def key(d: Diagnosis) -> tuple[int, ...]:
         indirect = not any(problem.id in causes.CAUSES[d.id].explains for problem in d.explained)
         return (
-            _warns(d),
+            causes.warns(d),
             _LAST.get(d.id, 0),
             _depth(d, among),
             -d.pairs,
@@ -322,10 +329,6 @@ def _failure_count(
         )
         count += sum(not check.proven and (not names or check.host in names) for check in result.checks)
     return count
-
-
-def _warns(diagnosis: Diagnosis) -> bool:
-    return all(causes.severity(problem) is Severity.WARNING for problem in diagnosis.problems)
 
 
 def _depth(diagnosis: Diagnosis, closure: Mapping[str, frozenset[str]]) -> int:

@@ -136,10 +136,16 @@ def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
 
 def losing(seen: Seen) -> tuple[str, ...]:
     """Return the hosts that lose packets, or that packets do not reach; those of most paths first."""
-    found = Counter(
-        each.at or each.target for path in seen.observed.underlay.paths.values() for each in lost(path, anything=True)
-    )
-    return tuple(host for host, _ in found.most_common())
+    return tuple(host for host, _ in Counter(each.at or each.target for each in _losses(seen)).most_common())
+
+
+def concerned(seen: Seen) -> frozenset[str]:
+    """Return the hosts that lose packets, and both ends of paths that lose some elsewhere."""
+    return frozenset(host for each in _losses(seen) for host in ([each.at] if each.at else [each.source, each.target]))
+
+
+def _losses(seen: Seen) -> Iterator[Lost]:
+    return (each for path in seen.observed.underlay.paths.values() for each in lost(path, anything=True))
 
 
 def summaries(seen: Seen) -> tuple[PathSeen, ...]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from provisioner.errors import ProvisionerError, TimedOut, Unreachable
 from provisioner.observe import drops, kernel, underlay
@@ -27,10 +27,26 @@ if TYPE_CHECKING:
     from provisioner.observe.kernel import Kernel
     from provisioner.transport import Connection
 
-__all__ = ["NAMES", "Observed", "observe"]
+__all__ = ["NAMES", "Observed", "Wanted", "observe"]
 
+T = TypeVar("T")
 NAMES = ("underlay", "kernel")
 _PATIENCE = 5.0  # seconds for a slow host to show that it still answers
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to observe. underlay: the hosts whose paths are tested, in both directions. kernel: the hosts that are read."""
+
+    underlay: frozenset[str] = frozenset()
+    kernel: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.underlay or self.kernel)
+
+    def only(self, names: Collection[str]) -> Wanted:
+        """Return this without the observations that `names` lacks."""
+        return replace(self, **{name: frozenset[str]() for name in NAMES if name not in names})
 
 
 @dataclass(frozen=True)
@@ -54,22 +70,27 @@ class Observed:
         """Return everything that was not observed on a host, and why."""
         return "; ".join(why for (_, of), why in self.unread.items() if of == host)
 
-    def repeated(self, again: Observed, names: Collection[str]) -> Observed:
-        """Return these observations with those of `names` from `again`."""
-        if set(names) >= set(NAMES):
-            return again
-        kept = {key: why for key, why in self.unread.items() if key[0] not in names}
-        paths = again.underlay if "underlay" in names else self.underlay
-        kernels = again.kernels if "kernel" in names else self.kernels
-        dropped = again.drops if "underlay" in names else self.drops
-        return Observed(paths, kernels, {**kept, **again.unread}, self.silent, dropped)
+    def repeated(self, again: Observed, wanted: Wanted) -> Observed:
+        """Return these observations with those that `again` repeated."""
+        repeated = {
+            "underlay": {host for _, host in self.unread} if wanted.underlay else set(),
+            "kernel": wanted.kernel,
+        }
+        kept = {(name, host): why for (name, host), why in self.unread.items() if host not in repeated[name]}
+        return Observed(
+            self.underlay.repeated(again.underlay, wanted.underlay) if wanted.underlay else self.underlay,
+            _updated(self.kernels, again.kernels, wanted.kernel),
+            {**kept, **again.unread},
+            _updated(self.silent, again.silent, wanted.kernel),
+            again.drops if wanted.underlay else self.drops,
+        )
 
 
 def observe(
     site: Site,
     connections: Mapping[str, Connection],
     say: Callable[[str, str], None],
-    only: Collection[str] = NAMES,
+    wanted: Wanted | None = None,
     *,
     deep: bool = False,
     traced: Collection[str] = (),
@@ -77,19 +98,22 @@ def observe(
 ) -> Observed:
     """Make observations on the live hosts, concurrently. Changes nothing; takes a few seconds.
 
-    say: called with a host and a progress text, from several threads. only: the observations to make.
+    say: called with a host and a progress text, from several threads. wanted: what to observe; None: everything.
     deep: also record why kernels drop packets of the underlay observation, with their tracing, for some seconds; and read the
     engines' tables of gossip with the kernel. traced: hosts on which drops are recorded anyway, and nothing is said if one can't. earlier: the observation that this
     one repeats: paths that lost datagrams are tested with more.
     """
     before = earlier.underlay if earlier else None
-    records = bool(deep or traced) and "underlay" in only
+    wanted = wanted or Wanted(*[frozenset(site.live)] * 2)
+    records = bool(deep or traced) and wanted.underlay
     recording = (
         drops.recorded(site, connections, site.live if deep else traced) if records else nullcontext(dict[str, Drops]())
     )
     with recording as dropped, ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as pool:
-        paths = pool.submit(underlay.observe, site, connections, say, before) if "underlay" in only else None
-        read = pool.submit(kernel.observe, site, connections, deep=deep) if "kernel" in only else None
+        paths = (
+            pool.submit(underlay.observe, site, connections, say, wanted.underlay, before) if wanted.underlay else None
+        )
+        read = pool.submit(kernel.observe, site, connections, wanted.kernel, deep=deep) if wanted.kernel else None
     found, (kernels, unread) = paths.result() if paths else Underlay(), read.result() if read else ({}, {})
     whys = {("underlay", host): f"reasons for drops: {seen.why}" for host, seen in dropped.items() if deep and seen.why}
     whys |= {("underlay", host): why for host, why in found.silent.items()}
@@ -104,3 +128,8 @@ def observe(
     )
     silent = {host: suspects[host] for host, answer in answers.items() if isinstance(answer, ProvisionerError)}
     return Observed(found, kernels, whys, silent, dropped)
+
+
+def _updated(before: Mapping[str, T], again: Mapping[str, T], hosts: Collection[str]) -> dict[str, T]:
+    """Return the values of hosts, with those of the hosts that were asked again."""
+    return {name: value for name, value in {**before, **again}.items() if name in again or name not in hosts}

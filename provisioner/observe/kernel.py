@@ -27,7 +27,7 @@ from provisioner.system.strict import malformed, number, value
 from provisioner.transport import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.observe.gaps import Failed
@@ -596,13 +596,13 @@ def script(
 
 
 def observe(
-    site: Site, connections: Mapping[str, Connection], *, deep: bool = False
+    site: Site, connections: Mapping[str, Connection], hosts: Collection[str], *, deep: bool = False
 ) -> tuple[dict[str, Kernel], dict[str, ProvisionerError]]:
-    """Read all live hosts. The second mapping is host -> error, for hosts that could not be read.
+    """Read these of the live hosts. The second mapping is host -> error, for hosts that could not be read.
 
     deep: also read the engines' tables of gossip.
     """
-    names = [name for name in site.live if name in connections]
+    names = [name for name in site.live if name in connections and name in hosts]
     together = Together(len(names), _DEADLINE, _LEAST)
     manager = swarm.View(site).acting if site.control == "swarm" else ""
     names_, echoes_, connections_ = questions(site), echoes(site), connections_of(site)

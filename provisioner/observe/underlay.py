@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from provisioner import render
 from provisioner.errors import Malformed, ProvisionerError, TimedOut
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.transport import Connection, Stream
 
+K = TypeVar("K")
+V = TypeVar("V")
 _READY = 8.0  # seconds for the program to start
 _TRYING = 3.0  # seconds for the connections
 _LATE = 7.0  # seconds to wait for the end of the test after that, and then for the results
@@ -141,6 +143,25 @@ class Underlay:
     silent: Mapping[str, str] = field(default_factory=dict)
     sizes: tuple[int, ...] = _SIZES
 
+    def repeated(self, again: Underlay, hosts: Collection[str]) -> Underlay:
+        """Return this with what `again` observed on these hosts, and on the paths from and to them."""
+
+        def updated(before: Mapping[K, V], after: Mapping[K, V], concerns: Callable[[K], bool]) -> dict[K, V]:
+            kept = {key: value for key, value in before.items() if not concerns(key)}
+            return kept | {key: value for key, value in after.items() if concerns(key)}
+
+        def on_a_path(ends: tuple[str, str]) -> bool:
+            return not {*ends}.isdisjoint(hosts)
+
+        return Underlay(
+            updated(self.paths, again.paths, on_a_path),
+            updated(self.rules, again.rules, hosts.__contains__),
+            updated(self.drops, again.drops, hosts.__contains__),
+            updated(self.macs, again.macs, on_a_path),
+            again.silent,
+            again.sizes,
+        )
+
 
 @dataclass
 class Output:
@@ -212,15 +233,16 @@ def observe(
     site: Site,
     connections: Mapping[str, Connection],
     say: Callable[[str, str], None],
+    hosts: Collection[str],
     earlier: Underlay | None = None,
 ) -> Underlay:
-    """Test all paths between the hosts with a known address. Hosts on which the program fails are in `silent`.
+    """Test the paths from and to these hosts, if their address is known. Hosts on which the program fails are in `silent`.
 
-    earlier: a previous observation. Where it lost some datagrams, more of them are sent now.
+    The program runs on all live hosts, the other ends of the paths. earlier: a previous observation. Where it lost some datagrams, more of them are sent now.
     """
     names = [name for name in site.inventory.hosts if name in site.advertise]
     live = [name for name in site.live if name in site.advertise and name in connections]
-    test = _Test(site, names, live, connections, say, closer=lossy(earlier or Underlay()))
+    test = _Test(site, names, live, connections, say, hosts=hosts, closer=lossy(earlier or Underlay()))
     silent: dict[str, str] = {}
 
     def well(answers: Mapping[str, object]) -> list[str]:
@@ -235,7 +257,7 @@ def observe(
     finally:
         test.close()
     outputs = {name: answer for name, answer in answers.items() if isinstance(answer, Output)}
-    return replace(assembled(names, outputs, silent), sizes=sizes(site))
+    return Underlay().repeated(replace(assembled(names, outputs, silent), sizes=sizes(site)), hosts)
 
 
 class _Test:
@@ -252,13 +274,14 @@ class _Test:
         connections: Mapping[str, Connection],
         say: Callable[[str, str], None],
         *,
+        hosts: Collection[str],
         closer: Mapping[int, Collection[str]],
     ) -> None:
         token = secrets.token_hex(8)
         source = _SOURCES[0] + secrets.randbelow(_SOURCES[1] - _SOURCES[0])
         self.ready: Sequence[str] = ()
         self._names = names
-        self._inputs = {name: _input(site, names, name, token, source, closer=closer) for name in live}
+        self._inputs = {name: _input(site, names, name, token, source, hosts=hosts, closer=closer) for name in live}
         self._connections = connections
         self._say = say
         self._streams: dict[str, Stream] = {}
@@ -338,16 +361,26 @@ def lossy(seen: Underlay) -> dict[int, set[str]]:
 
 
 def _input(
-    site: Site, names: Sequence[str], me: str, token: str, source: int, *, closer: Mapping[int, Collection[str]]
+    site: Site,
+    names: Sequence[str],
+    me: str,
+    token: str,
+    source: int,
+    *,
+    hosts: Collection[str],
+    closer: Mapping[int, Collection[str]],
 ) -> str:
-    """Return the input of one host's program: its peers and their ports. closer: port -> hosts that get more datagrams."""
+    """Return the input of one host's program: its peers and their ports.
+
+    hosts: those whose paths are tested. closer: port -> hosts that get more datagrams.
+    """
     lines = [
         f"run {token} {source}",
         f"me {names.index(me) + 1} {site.advertise[me]} {site.inventory.data_path_port}",
         f"sizes {','.join(map(str, sizes(site)))}",
     ]
     for at, name in enumerate(names, start=1):
-        if name != me:
+        if name != me and (me in hosts or name in hosts):
             counts = {port: _CLOSER if {me, name} & {*closer.get(port, ())} else _FIRST for port in site.ports.udp}
             data = site.inventory.data_path_port
             udp = ",".join(f"{port}:{count[port != data]}" for port, count in counts.items()) or "-"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from provisioner import causes, wording
-from provisioner.model import Check, Diagnosis, Drift, Failure, Pair, PortSeen, Problem, ProofResult, Severity
+from provisioner.model import Check, Diagnosis, Drift, Failure, Pair, PortSeen, Problem, ProofResult
 from provisioner.report import failures, words
 from provisioner.report.next_steps import next_steps
 from provisioner.report.verdict import proven, verdict
@@ -78,7 +78,7 @@ def _of_problem(problem: Problem) -> dict[str, object]:
 def of_diagnosis(found: Diagnosis) -> dict[str, object]:
     """Return a found cause. Its fields are a contract: see docs/json.md."""
     cause = causes.CAUSES[found.id]
-    warns = all(causes.severity(problem) is Severity.WARNING for problem in found.problems)
+    warns = causes.warns(found)
     path = found.path
     fixable = any(
         causes.by_up(problem) or (problem.variant in cause.fixes and not problem.after) for problem in found.problems

@@ -118,7 +118,7 @@ def _diagnosed(report: Report) -> str:
 
 def _bad(report: Report) -> list[Diagnosis]:
     """Return the causes that are more than warnings."""
-    return [found for found in report.causes if any(causes.severity(p) is not Severity.WARNING for p in found.problems)]
+    return [found for found in report.causes if not causes.warns(found)]
 
 
 def _causes(bad: list[Diagnosis], more: str = "") -> str:

@@ -109,7 +109,7 @@ def _record(run: Run, collection: Collection, reached: Mapping[str, Connection])
     failed = [proof.network for proof in run.proofs if not all(pair.proven for pair in proof.pairs)]
     networks = {network: secrets.token_hex(3) for network in failed[:1]}
     try:
-        underlay.observe(run.site.only(hosts), reached, say)
+        underlay.observe(run.site.only(hosts), reached, say, hosts)
         overlay.prove(
             run.site.only(hosts),
             reached,

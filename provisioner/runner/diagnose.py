@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from provisioner import labs
+from provisioner import causes, labs
 from provisioner.model import Outcome, PhaseBegan, PhaseEnded, State
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from provisioner.explain import Seen
     from provisioner.model import Diagnosis
-    from provisioner.observe import Observed
+    from provisioner.observe import Observed, Wanted
     from provisioner.runner.run import Run
 
 
@@ -28,6 +28,8 @@ _OF_CLUSTERS = frozenset(
 )  # errors of hosts that did not join
 _OBSERVE = "observe"  # the step of the outcomes that say what was not observed
 _TABLES = "tables"  # the step of the outcomes that say why gossip tables are not compared
+_UNCLEAR = frozenset({"drift", "unexplained"})  # the proofs may still show what these are
+_FORETOLD = 3  # causes
 _BETWEEN = 0.5  # seconds between two observations
 _TRACED = 4  # hosts on which drops are recorded
 _FOLLOWED = 2  # how often packets must be seen to stop at the same places
@@ -44,10 +46,10 @@ def observe(run: Run) -> bool:
 
     began, hosts = time.monotonic(), run.site.live
     run.session.emit(PhaseBegan(_OBSERVE, "Observe", hosts))
-    chosen = frozenset(observing.NAMES) if run.observations is None else frozenset(run.observations)
-    first = run.observed = _observed(run, chosen)
+    chosen = observing.NAMES if run.observations is None else run.observations
+    first = run.observed = _observed(run, observing.Wanted(frozenset(hosts), frozenset(hosts)).only(chosen))
     run.earlier = None
-    if again := chosen & explaining().suspected(seen(run)):
+    if again := explaining().suspected(seen(run)).only(chosen):
         time.sleep(_BETWEEN)
         key = run.site.inventory.ssh.key
         losing = explaining().losing(seen(run)) if key and labs.owner(key) else ()
@@ -84,14 +86,12 @@ def _tables_unread(run: Run, found: Observed) -> list[Outcome]:
     return [Outcome(host, _TABLES, State.SKIPPED, reason=why) for host, why in whys.items() if why]
 
 
-def _observed(
-    run: Run, chosen: Collection[str], earlier: Observed | None = None, *, traced: Collection[str] = ()
-) -> Observed:
+def _observed(run: Run, wanted: Wanted, earlier: Observed | None = None, *, traced: Collection[str] = ()) -> Observed:
     from provisioner import observe as observing
 
     say = partial(run.session.progress, "observe")
     connections = run.session.connections
-    return observing.observe(run.site, connections, say, chosen, deep=run.deep, traced=traced, earlier=earlier)
+    return observing.observe(run.site, connections, say, wanted, deep=run.deep, traced=traced, earlier=earlier)
 
 
 def explaining() -> ModuleType:
@@ -119,6 +119,16 @@ def seen(run: Run) -> Seen:
 def suspects(run: Run) -> bool:
     """Whether the observations show problems."""
     return bool(run.observed and explaining().observed(seen(run)))
+
+
+def foretell(run: Run) -> bool:
+    """Says which causes the observations show by now, since the proofs take longer. The run always continues."""
+    module = explaining()
+    shown = [each for each in module.explain(seen(run)) if each.id not in _UNCLEAR and _is_shown(run, each)]
+    for found in [each for each in shown if not causes.warns(each)][:_FORETOLD]:
+        where = f": {module.few(found.hosts)}" if found.hosts else ""
+        run.session.notice(f"found so far: {causes.CAUSES[found.id].title}{where} ({found.id})")
+    return True
 
 
 def explain_failure(run: Run) -> bool:
@@ -164,16 +174,17 @@ def explain(run: Run) -> bool:
     """Finds the causes. The run always continues."""
     found = seen(run)
     diagnoses = explaining().explain(found)
-    run.causes = tuple(each for each in diagnoses if run.is_reported(each.id) and _concerns(run, each))
+    run.causes = tuple(each for each in diagnoses if _is_shown(run, each))
     run.paths = explaining().summaries(found)
     run.looked_at = explaining().well(found, frozenset(each.id for each in diagnoses))
     return True
 
 
-def _concerns(run: Run, cause: Diagnosis) -> bool:
-    """Whether a cause, or what follows from it, is within the limit. Failed pairs are: others were not tried."""
-    return bool(cause.pairs) or any(
-        run.site.concerns(problem.host, problem.target) for problem in (*cause.problems, *cause.explained)
+def _is_shown(run: Run, cause: Diagnosis) -> bool:
+    """Whether a cause is to be reported, and it or what follows from it is within the limit. Failed pairs are: others were not tried."""
+    return run.is_reported(cause.id) and (
+        bool(cause.pairs)
+        or any(run.site.concerns(problem.host, problem.target) for problem in (*cause.problems, *cause.explained))
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.system.request import Request
 
+_FRESH = 5.0  # seconds for which facts of all hosts are new enough to judge the end of a run
 _PROBES_GO = 20.0  # seconds in which hosts remove the probe containers of a killed run
 
 
@@ -97,18 +99,24 @@ def judge_again(run: Run) -> bool:
     """Runs the checks again at the end, because early findings may be fixed by then, and new ones may have appeared.
 
     Hosts that dropped out are not read again, so their findings stay. Observations are compared with the facts, which may
-    be older. An endpoint is left only if both readings say so. Without findings, observed problems, drift and failed
-    proofs, nothing is read.
+    be older. Without findings, observed problems, drift and failed proofs, nothing is read, nor if a proof has just done so.
     """
     states = {proof.state for proof in run.proofs} | {each.state for each in run.outcomes}
     if run.findings or states & {State.FAILED, State.DRIFTED} or diagnose.suspects(run):
-        left = networks.left_ids(run.site)
-        read_all(run)
-        run.site = replace(run.site, passing=networks.left_ids(run.site) - left)
+        if time.monotonic() > run.looked_again + _FRESH:
+            look_again(run)
         old = [f for f in run.checked if not f.host or f.host in run.site.live]
         run.findings = [f for f in run.findings if f not in old]
         check(run)
     return True
+
+
+def look_again(run: Run) -> None:
+    """Reads all live hosts again. An endpoint is left only if both readings say so."""
+    left = networks.left_ids(run.site)
+    read_all(run)
+    run.site = replace(run.site, passing=networks.left_ids(run.site) - left)
+    run.looked_again = time.monotonic()
 
 
 def read_all(run: Run) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner.runner.diagnose import Hopeless
+from provisioner.runner.look import look_again
 
 if TYPE_CHECKING:
+    from provisioner.controlplane import Site
     from provisioner.proofs import Choice
     from provisioner.runner.run import Run
 
@@ -15,11 +17,15 @@ def prove(run: Run, chosen: Choice | None = None) -> bool:
     """Runs the proofs. chosen: which proofs; the default is all proofs of the inventory's networks."""
     from provisioner import proofs
 
+    def again() -> Site:
+        look_again(run)
+        return run.site
+
     run.proofs += proofs.prove(
         lambda: run.site,
         run.session.connections,
         run.observer,
-        again=run.read_again,
+        again=again,
         chosen=chosen or proofs.Choice(),
         judge=Hopeless(run),
     )

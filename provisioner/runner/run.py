@@ -6,6 +6,7 @@ state.
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -77,6 +78,7 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     session: Session = field(init=False)
     store_lock: StoreLock | None = None
+    looked_again: float = -math.inf  # when all hosts were last read again (time.monotonic)
     earlier: Observed | None = None  # the observation before `observed`
     observed: Observed | None = None  # None: not observed yet
     causes: tuple[Diagnosis, ...] = ()
@@ -256,7 +258,7 @@ class Run:
 
     def exit_code(self, drift_code: int = 1) -> int:
         """0 if nothing failed and nothing drifted; `drift_code` if there is only drift; else 1."""
-        if any(causes.severity(problem) is not Severity.WARNING for found in self.causes for problem in found.problems):
+        if not all(map(causes.warns, self.causes)):
             return 1
         states = {outcome.state for outcome in self.outcomes}
         stopped = any(causes.severity(f) is Severity.STOP for f in self.findings)

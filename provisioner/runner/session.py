@@ -43,7 +43,7 @@ class Session:
     late: host -> number of last readings in a row in which its engine or its store did not answer in time.
     patient: whether the run changes hosts. If so, late engines and stores get the full time, since a change may help.
     requests: additional requests to the engines and the store, sent with each reading.
-    modules: additional kernel modules to look for, by modprobe's names.
+    modules: kernel modules to look for on nodes of a swarm, by modprobe's names.
     everything: what runs may have left on hosts, to be read with the facts; for `remove` and `down`.
     secrets: the passwords and passphrases that a person typed.
     known: the secrets that the run knows so far. Observers that write a log leave them out.
@@ -174,6 +174,7 @@ class Session:
             direct,
             self._kernel,
             plugins.files(self.inventory),
+            of_nodes=self.modules,
             everything=self.everything,
             limit=limit,
         )
@@ -181,9 +182,7 @@ class Session:
     @property
     def _kernel(self) -> list[str]:
         return sorted(
-            {needed for network in self.inventory.networks.values() for needed in networks.of_kernel(network)}.union(
-                self.modules
-            )
+            {needed for network in self.inventory.networks.values() for needed in networks.of_kernel(network)}
         )
 
     def lock(self, names: Iterable[str], owner: str) -> list[Failure]:

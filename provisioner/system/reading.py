@@ -143,13 +143,14 @@ def script(
     kernel: Iterable[str] = (),
     plugins: Iterable[str] = (),
     *,
+    of_nodes: Iterable[str] = (),
     everything: Owned | None = None,
     limit: int = 0,
 ) -> str:
     """Return the script that reads the named sections.
 
     only: sections of ALL, CLIENTS, or ASKED to send nothing but `requests`. requests: additional requests, as in Sought.
-    kernel: kernel modules to look for, by modprobe's names.
+    kernel, of_nodes: kernel modules to look for, by modprobe's names; the latter only on nodes of a swarm, since a search takes time.
     plugins: files about the engine's plugins to read; if there are any, the engine is queried for its managed plugins too.
     everything: what the section "owned" looks for. limit: seconds for an answer of the engine or the store; 0: the usual.
     """
@@ -168,6 +169,7 @@ def script(
         "OWNER": shlex.quote(store.user),
         "SUMS": shlex.join(store.sums),
         "KERNEL": shlex.join(kernel),
+        "OF_NODES": shlex.join(of_nodes),
         "SAYS": store.says,
         "ARGUMENTS": shlex.join(arguments),
         "OWNED": probe(everything, DAEMON_JSON) if everything else ":",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.model import State
 from provisioner.runner.converge import outcome
-from provisioner.runner.diagnose import explain, observe
+from provisioner.runner.diagnose import explain, foretell, observe
 from provisioner.runner.look import judge_again, look
 from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
@@ -47,7 +47,7 @@ def begin(run: Run, chosen: Scope, *, deep: bool = False) -> bool:
 
 def find(chosen: Scope, proving: Prove = prove) -> tuple[Phase, ...]:
     """The phases that observe, prove and explain, after the hosts were read."""
-    proofs = (partial(proving, chosen=chosen.choice),) if chosen.choice else ()
+    proofs = (foretell, partial(proving, chosen=chosen.choice)) if chosen.choice else ()
     return observe, *proofs, judge_again, explain, describe
 
 

@@ -113,13 +113,13 @@ def inventory_of(names):
 def test_nothing_is_compared_and_only_proofs_that_fit_are_run():
     phases = of_swarm(inventory_of(NODES), Choice(), Unexamined(["node2"]))
     names = [getattr(phase, "func", phase).__name__ for phase in phases]
-    assert names == ["begin", "begin", "_look", "observe", "_prove", "judge_again", "explain", "describe"]
+    assert names == ["begin", "begin", "_look", "observe", "foretell", "_prove", "judge_again", "explain", "describe"]
     units = proofs.units(inventory_of(NODES))
     assert {unit.kind for unit in units} >= {"overlay", "isolation"}
-    chosen = phases[4].keywords["chosen"]
+    chosen = phases[5].keywords["chosen"]
     assert {unit.kind for unit in chosen.of(units)} == {"overlay"}
     assert chosen.left_out(units) == ()
-    asked = of_swarm(inventory_of(NODES), Choice(only=("isolation",)), Unexamined())[4].keywords["chosen"]
+    asked = of_swarm(inventory_of(NODES), Choice(only=("isolation",)), Unexamined())[5].keywords["chosen"]
     assert {unit.kind for unit in asked.of(units)} == {"isolation"}  # a user may ask for it
     with pytest.raises(UsageError):
         of_swarm(inventory_of(NODES), Choice(only=("nothing",)), Unexamined())
@@ -139,7 +139,7 @@ def test_connections_are_held_if_nothing_else_is_wrong(monkeypatch, asked, findi
     monkeypatch.setattr("provisioner.workflows.doctor.prove", lambda _, chosen: found.append(chosen.hold) or True)
     monkeypatch.setattr("provisioner.workflows.doctor.seen", lambda run: run)
     monkeypatch.setattr("provisioner.workflows.doctor.explaining", lambda: SimpleNamespace(observed=lambda _: observed))
-    proving = of_swarm(inventory_of(NODES), Choice(hold=asked), Unexamined())[4]
+    proving = of_swarm(inventory_of(NODES), Choice(hold=asked), Unexamined())[5]
     assert proving(SimpleNamespace(findings=findings))
     assert found == [held]
 

@@ -7,7 +7,7 @@ import string
 from dataclasses import replace
 
 import pytest
-from captured import with_file, with_http, with_raw, with_system
+from captured import HOSTS, with_file, with_http, with_raw, with_system
 from scenes import (
     DATA,
     DROPPED,
@@ -31,7 +31,7 @@ from scenes import (
 from provisioner import causes
 from provisioner.explain import explain, explained, paths, problems, suspected, well
 from provisioner.model import Action, Drift, Failure, Kind, Outcome, Pair, Problem, ProofResult, State
-from provisioner.observe import Observed
+from provisioner.observe import Observed, Wanted
 from provisioner.observe.drops import Drop, Drops
 from provisioner.observe.kernel import Kernel
 from provisioner.observe.underlay import Attempt
@@ -650,18 +650,20 @@ def test_two_short_lived_namespaces_are_not_one_orphan(site):
 
 
 @pytest.mark.parametrize(
-    ("name", "again"),
-    [("ip-forward", {"kernel"}), ("engine-down", {"kernel"}), ("vxlan-blocked", {"kernel", "underlay"})],
+    ("name", "paths", "read"),
+    [("ip-forward", (), HOSTS), ("engine-down", (), HOSTS), ("vxlan-blocked", ("node2",), ("node2",))],
 )
-def test_only_observations_that_show_problems_are_repeated(site, name, again):
+def test_only_observations_that_show_problems_are_repeated(site, name, paths, read):
     seen = SCENES[name][0](healthy(site))
-    assert suspected(seen) == again
-    assert suspected(healthy(site)) == frozenset()
+    again = suspected(seen)
+    assert again == Wanted(frozenset(paths), frozenset(read))
+    assert not suspected(healthy(site))
     fresh = Observed(kernels={}, unread={("kernel", "node3"): "late"})
-    first = replace(seen.observed, unread={("underlay", "node1"): "late", ("kernel", "node1"): "late"})
+    first = replace(seen.observed, unread={("underlay", "node1"): "late", ("kernel", "node2"): "late"})
     both = first.repeated(fresh, again)
-    assert (both.kernels, both.underlay) == ({}, fresh.underlay if "underlay" in again else first.underlay)
-    assert both.unread == fresh.unread | ({} if "underlay" in again else {("underlay", "node1"): "late"})
+    assert set(both.kernels) == set(HOSTS) - set(read)
+    assert set(both.underlay.paths) == {way for way in first.underlay.paths if {*way}.isdisjoint(paths)}
+    assert both.unread == fresh.unread | ({} if paths else {("underlay", "node1"): "late"})
 
 
 @pytest.mark.parametrize(

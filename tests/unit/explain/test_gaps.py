@@ -17,7 +17,7 @@ from scenes import NETWORK, SCENES, SPACE, facts, healthy, kernel
 from provisioner.errors import Malformed
 from provisioner.explain import explain, problems, tables, well
 from provisioner.model import PhaseEnded, State
-from provisioner.observe import Observed, gaps
+from provisioner.observe import Observed, Wanted, gaps
 from provisioner.observe.kernel import Kernel, parsed, script
 from provisioner.runner import diagnose
 
@@ -305,7 +305,7 @@ def test_containers_of_several_networks_ask_side_by_side(host, tmp_path):
 
 
 def test_each_host_has_one_outcome_with_all_reasons(site, monkeypatch):
-    monkeypatch.setattr(diagnose, "explaining", lambda: SimpleNamespace(suspected=lambda _: frozenset()))
+    monkeypatch.setattr(diagnose, "explaining", lambda: SimpleNamespace(suspected=lambda _: Wanted()))
     monkeypatch.setattr(diagnose, "seen", lambda _: None)
     events, unread = (
         [],

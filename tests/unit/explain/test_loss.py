@@ -11,7 +11,8 @@ from scenes import DATA, GOSSIP, healthy, into, with_ways
 
 from provisioner import observe as observing
 from provisioner.explain import problems, suspected
-from provisioner.observe import underlay
+from provisioner.model import Outcome, State
+from provisioner.observe import Wanted, underlay
 from provisioner.observe.underlay import Output, assembled
 from provisioner.runner import diagnose
 
@@ -78,7 +79,8 @@ def test_one_lost_datagram_causes_a_closer_observation(site, monkeypatch, change
     """It gets the first one, and sends more datagrams where some were lost."""
     calls = []
     seen, first = healthy(site), with_ways(healthy(site), change).observed
-    assert suspected(replace(seen, observed=first)) == {"underlay", "kernel"}
+    again = suspected(replace(seen, observed=first))
+    assert again == Wanted(frozenset({"node2", "node3"}), frozenset({"node2", "node3"}))
     assert not suspected(seen)
 
     def observe(*_, earlier, traced, **__):
@@ -109,16 +111,21 @@ def test_one_lost_datagram_causes_a_closer_observation(site, monkeypatch, change
     assert calls[2:] == [(None, ()), (first, ("node2",))], "in a lab, the repetition records the kernel's reasons"
 
 
-def peers(site, closer):
+def peers(site, closer, hosts=HOSTS):
     """Return (host, peer) -> port -> the number of datagrams between them."""
     found = {}
     for host in HOSTS:
-        lines = underlay._input(site, HOSTS, host, "00" * 8, 20_000, closer=closer).split("\n")
+        lines = underlay._input(site, HOSTS, host, "00" * 8, 20_000, hosts=hosts, closer=closer).split("\n")
         for _, number, _, udp, _ in (line.split() for line in lines if line.startswith("peer")):
             found[host, HOSTS[int(number) - 1]] = {
                 int(port): int(count) for port, count in (each.split(":") for each in udp.split(","))
             }
     return found
+
+
+def test_a_repetition_tests_only_the_paths_of_its_hosts(site):
+    both = {(host, other) for host in HOSTS for other in HOSTS if host != other and "node2" in {host, other}}
+    assert set(peers(site(), {}, ["node2"])) == both
 
 
 def test_more_datagrams_are_sent_on_all_paths_of_hosts_that_lost_some(site):
@@ -159,3 +166,23 @@ def test_what_loses_nearly_all_is_a_block_unless_it_lets_more_pass_from_another_
     seen = with_ways(whole, of(200, lost[0], source="node1"), of(200, lost[1], source="node3"))
     found = problems(replace(seen, earlier=seen.observed))
     assert {(each.id, each.host, each.target) for each in found} == expected
+
+
+def test_causes_that_the_observations_show_are_said_before_the_proofs(site):
+    said = []
+    seen = with_ways(healthy(site), of(40, 40))
+    run = SimpleNamespace(
+        site=seen.site,
+        session=SimpleNamespace(notice=said.append, lost={}),
+        is_reported=lambda cause: cause != "packet-loss",
+        **dict.fromkeys(("proofs", "outcomes", "findings"), ()),
+        earlier=None,
+    )
+    run.observed = seen.observed
+    assert diagnose.foretell(run)
+    assert said == ["found so far: the overlay's data port is blocked: node2 (vxlan-blocked)"]
+    run.is_reported = lambda cause: cause != "vxlan-blocked"
+    assert diagnose.foretell(run)
+    run.observed, run.outcomes = healthy(site).observed, (Outcome("node1", "daemon", State.DRIFTED),)
+    assert diagnose.foretell(run)
+    assert len(said) == 1, "drift, and what is not to be reported, is not said"

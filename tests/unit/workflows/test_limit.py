@@ -14,7 +14,7 @@ from provisioner.inventory import load
 from provisioner.model import Check, Diagnosis, Problem, ProofResult, State
 from provisioner.proofs.limited import narrowed
 from provisioner.runner import look
-from provisioner.runner.diagnose import _concerns
+from provisioner.runner.diagnose import _is_shown
 from provisioner.runner.run import Run
 from provisioner.steps import STEPS
 from provisioner.stores.consul import JSON
@@ -163,7 +163,7 @@ class TestCauses:
         run = limited("node1")
         elsewhere = Problem("ip-forward", "node2", "x")
         here = Problem("overlay-blocked", "node3", "x", target="node1")
-        assert [_concerns(run, each) for each in (Diagnosis((elsewhere,)), Diagnosis((elsewhere,), (here,)), Diagnosis((Problem("x", "", ""),)))] == [False, True, True]  # fmt: skip
+        assert [_is_shown(run, each) for each in (Diagnosis((elsewhere,)), Diagnosis((elsewhere,), (here,)), Diagnosis((Problem("x", "", ""),)))] == [False, True, True]  # fmt: skip
 
 
 class TestCommands:
