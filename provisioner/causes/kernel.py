@@ -129,7 +129,7 @@ FAMILY = Family(
             Severity.ERROR,
             "Each container that a host reaches takes an entry. Beyond net.ipv4.neigh.default.gc_thresh3 entries, packets to other"
             " containers are lost at random.",
-            "raise the limits on {host}",
+            "raise the limits of the kernel's table",
             commands={"": (_NEIGHBOURS,)},
             fixes=frozenset({""}),
             touches={"": "net.ipv4.neigh.default.gc_thresh3"},

@@ -35,6 +35,7 @@ COMMANDS = {
 NAT = {"iptables": "iptables"}  # what a lab with NAT needs besides
 # Measured: systemd uses three, containerd one.
 INOTIFY_PER_HOST = 4
+_NEIGHBOURS = 3  # entries for each host on each other one: for the host, for its probe and for a container
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
@@ -94,11 +95,11 @@ def check_room(hosts: int) -> None:
 def crowd_warning(hosts: int) -> str:
     """Return a warning about a lab with this number of hosts, or ""."""
     limit = int(Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3").read_text())
-    if hosts * hosts <= limit:
+    if _NEIGHBOURS * hosts * hosts <= limit:
         return ""
     return (
-        f"the kernel allows {limit} neighbours in all namespaces together; if {hosts} hosts all talk to one another, "
-        f"some will not get through: sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * hosts * hosts}"
+        f"the kernel allows {limit} neighbours in all namespaces together; if {hosts} hosts and containers on each of them all talk to"
+        f" one another, some will not get through: sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * _NEIGHBOURS * hosts * hosts}"
     )
 
 

@@ -145,8 +145,8 @@ class Bench:
             self.lab.reset(to="settled-consul", say=say)
         ours = ALL["ours"](self.lab, self.folder)
 
-        def timed(name: str) -> None:
-            seconds = self._run(ours, f"doctor, {name}", ours.doctor, counted=True, codes=(0, 1))
+        def timed(name: str, code: int) -> None:
+            seconds = self._run(ours, f"doctor, {name}", ours.doctor, counted=True, codes=(code,))
             if seconds is not None:
                 self._add("ours", f"doctor, {name}", seconds)
 
