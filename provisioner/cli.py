@@ -393,7 +393,9 @@ def _examine(
 
         found = surveyed.inventory(reach=reach)
         with cli_collect.Collector(collect) as collector:
-            _show(collector.finish(_report(found, "doctor", workflow, options)), options)
+            report = _report(found, "doctor", workflow, options)
+            report = replace(report, call=replace(report.call, manager=login.words))
+            _show(collector.finish(report), options)
 
 
 def _list(path: Path | None, choice: Choice, options: Options) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -57,6 +58,12 @@ class Login(NamedTuple):
         key, known = (str(path.absolute()) if path else "" for path in (self.key, self.known_hosts))
         found = {"user": user, "port": port, "key": key, "jump": self.jump, "known_hosts": known}
         return {name: value for name, value in found.items() if value}
+
+    @property
+    def words(self) -> str:
+        """The same, as a shell reads it."""
+        options = (("--key", self.key), ("--jump", self.jump), ("--known-hosts", self.known_hosts))
+        return shlex.join([self.manager, *(str(word) for option in options if option[1] for word in option)])
 
     @property
     def _hop(self) -> tuple[str, str, int]:

@@ -482,6 +482,7 @@ class Call:
     inventory: its path, as the user wrote it; "" without a file. options: those that every command on these hosts needs, such as
     --ask-password. makes: for a plan: the command that makes the planned changes ("up", "remove gamma"). diff: whether all
     differences are shown as diffs. lab: whether the hosts are a lab, which has no registry. lab_name: its name.
+    manager: without an inventory, the manager of the swarm and the options with which it is reached, as words of a shell.
     """
 
     inventory: str = ""
@@ -490,6 +491,7 @@ class Call:
     diff: bool = False
     lab: bool = False
     lab_name: str = ""
+    manager: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from provisioner import causes
 from provisioner.causes.proofs import SYMPTOMS
 from provisioner.model import Action, Kind, State
 from provisioner.report import words
@@ -40,6 +41,8 @@ class NextStep:
 
 def next_steps(report: Report) -> tuple[NextStep, ...]:
     """Return the next steps; () if nothing is left to do, or if the findings and errors alone say what to do."""
+    if report.call.manager:
+        return tuple(_imported(report))
     if not report.call.inventory:
         return ()
     reasons = (_again,) if {error.check for error in report.errors} & _NO_MAJORITY else _REASONS
@@ -59,9 +62,13 @@ def _command(report: Report, *parts: str) -> str:
     call = report.call
     limit = ["--limit", shlex.quote(",".join(report.limit))] if report.limit and parts[0] in _LIMITED else []
     beyond = bool(limit) and (_too_narrow(report) or "--recreate" in parts)
-    within = ["provisioner", "lab", "run", "--name", shlex.quote(call.lab_name), "--"] if call.lab_name else []
     command = ["provisioner", *parts, *([] if beyond else limit), *call.options, shlex.quote(call.inventory)]
-    return " ".join([*within, *command])
+    return " ".join([*_within(report), *command])
+
+
+def _within(report: Report) -> list[str]:
+    name = report.call.lab_name
+    return ["provisioner", "lab", "run", "--name", shlex.quote(name), "--"] if name else []
 
 
 def _too_narrow(report: Report) -> bool:
@@ -116,6 +123,22 @@ def _unknown(report: Report) -> Iterator[NextStep]:
     known = any(found.pairs for found in report.causes if found.id not in _VAGUE)
     if report.command != "doctor" and failed and not known and not report.paths:
         yield NextStep(_command(report, "doctor"), "observes hosts and paths, and names the cause")
+
+
+def _imported(report: Report) -> Iterator[NextStep]:
+    """Some cures need an inventory, which a swarm that somebody else built does not have."""
+    cures = [causes.cure(problem) for found in report.causes for problem in found.problems]
+    if any("inventory" in cure.lower() for cure in cures):
+        command = [
+            "provisioner",
+            "inventory",
+            "import",
+            "swarm",
+            report.call.manager,
+            *report.call.options,
+            ">cluster.yml",
+        ]
+        yield NextStep(" ".join([*_within(report), *command]), "writes the inventory that cures name")
 
 
 def _silent(report: Report) -> Iterator[NextStep]:

@@ -51,6 +51,8 @@ def failed(**fields):
     return replace(report, **{"call": CALL, "causes": (BLOCKED,), **fields})
 
 
+MANAGER = Call(manager="root@node1 --key id", options=("--ask-password",))
+BEHIND = Problem("mtu", "node1", "x", {"needed": 1500, "size": 1400, "network": "demo"}, target="node2")
 NEXT = {
     "a plan with changes": (
         plan(daemon("node1", "10.0.0.1"), exit_code=2, call=PLAN),
@@ -192,6 +194,14 @@ NEXT = {
             summaries=tuple(replace(each, engine_state="stopped") for each in status().summaries[:2]),
         ),
         ["provisioner doctor cluster.yml"],
+    ),
+    "a swarm that somebody else built, and a cure that needs an inventory": (
+        failed(call=MANAGER, causes=(Diagnosis((BEHIND,)),)),
+        ["provisioner inventory import swarm root@node1 --key id --ask-password >cluster.yml"],
+    ),
+    "a swarm that somebody else built": (
+        failed(call=MANAGER, causes=(Diagnosis((Problem("ip-forward", "a", "x"),)),)),
+        [],
     ),
     "an interrupted run": (first(exit_code=130), []),
 }
