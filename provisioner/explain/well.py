@@ -11,10 +11,14 @@ from provisioner.model import State
 from provisioner.observe.gaps import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from provisioner.explain.base import Seen
+    from provisioner.model import ProofResult
     from provisioner.observe.kernel import Kernel, Space
+
+
+_EACH = 3  # hosts and networks that are named one by one; more are counted
 
 
 def well(seen: Seen, found: frozenset[str]) -> tuple[str, ...]:
@@ -29,6 +33,10 @@ def well(seen: Seen, found: frozenset[str]) -> tuple[str, ...]:
         *_steps(seen),
         *_proofs(seen),
     )
+
+
+def _hosts(seen: Seen, names: Sequence[str]) -> str:
+    return f"all {len(names)} hosts" if len(names) > _EACH and set(names) == set(seen.site.live) else ", ".join(names)
 
 
 def _paths(seen: Seen, found: frozenset[str]) -> Iterator[str]:
@@ -63,7 +71,7 @@ def _kernels(seen: Seen, found: frozenset[str]) -> Iterator[str]:
         count = sum(len(_overlays(seen.observed.kernels[name])) for name in names)
         overlays = f"{count} overlay namespace{'' if count == 1 else 's'}"
         if checks:
-            yield f"kernels of {', '.join(names)}: {', '.join(checks).format(overlays=overlays)}"
+            yield f"kernels of {_hosts(seen, names)}: {', '.join(checks).format(overlays=overlays)}"
 
 
 def _overlays(kernel: Kernel) -> list[Space]:
@@ -103,7 +111,7 @@ def _tables(seen: Seen, found: frozenset[str]) -> Iterator[str]:
             name: sum(not each.balances for each in running[name].running.values()) for name in compared & set(running)
         }
         known = [f"{count} containers on {network}" for network, count in sorted(counts.items())]
-        yield f"gossip tables of {', '.join(names)}: {', '.join(known) or 'no network with containers'}"
+        yield f"gossip tables of {_hosts(seen, names)}: {', '.join(known) or 'no network with containers'}"
 
 
 def _engines(seen: Seen) -> Iterator[str]:
@@ -112,7 +120,7 @@ def _engines(seen: Seen) -> Iterator[str]:
         if seen.site.facts[name].engine:
             versions[seen.site.facts[name].engine_version].append(name)
     for version, names in versions.items():
-        yield f"engines of {', '.join(names)}: version {version}, responding"
+        yield f"engines of {_hosts(seen, names)}: version {version}, responding"
 
 
 def _services(seen: Seen) -> Iterator[str]:
@@ -138,7 +146,12 @@ def _steps(seen: Seen) -> Iterator[str]:
 
 
 def _proofs(seen: Seen) -> Iterator[str]:
-    good = [result for result in seen.proofs if result.state is State.SETTLED]
-    for result in good:
-        pairs = f", {len(result.pairs)} pairs" if result.pairs else ""
-        yield f"proof {result.name}{pairs}"
+    good: dict[str, list[ProofResult]] = defaultdict(list)
+    for result in seen.proofs:
+        if result.state is State.SETTLED:
+            good[result.proof].append(result)
+    for kind, results in good.items():
+        several = [(f"{kind} on {len(results)} networks", sum(len(each.pairs) for each in results))]
+        each_ = [(result.name, len(result.pairs)) for result in results]
+        for name, pairs in several if len(results) > _EACH else each_:
+            yield f"proof {name}{f', {pairs} pairs' if pairs else ''}"

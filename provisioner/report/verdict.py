@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130  # 128 + SIGINT, as in shells
 _UNUSABLE = 64
+_EACH = 3  # networks that are named one by one; more are summed up
 _GOOD = (State.SETTLED, State.CONVERGED)
 
 
@@ -183,7 +184,8 @@ def _hosts(report: Report) -> str:
 
 
 def _evidence(report: Report) -> str:
-    parts = [_pairs_proven(report, proof) for proof in report.proofs if proof.pairs]
+    paired = [proof for proof in report.proofs if proof.pairs]
+    parts = _all_proven(report, paired) if len(paired) > _EACH else [_pairs_proven(report, each) for each in paired]
     alone = [words.line(proof.network) for proof in report.proofs if proof.proof == "overlay" and proof.checks]
     parts += [f"a container joins {', '.join(alone)}, which has no other host"] if alone else []
     ran = [words.line(proof.name) for proof in report.proofs if proof.state in _GOOD] if left_out(report) else []
@@ -194,31 +196,53 @@ def _pairs_proven(report: Report, proof: ProofResult) -> str:
     seen = tally(proof, report)
     if not seen.total:
         return f"no pairs to prove on {words.line(proof.network)}"
-    size = f", full size {proof.mtu} bytes" if proof.mtu else ""
     pairs = f"{seen.proven} of {seen.total} pairs on {words.line(proof.network)}"
-    return f"{pairs} by name and address{size}, converged in {words.seconds(proof.seconds, 1)}"
+    return f"{pairs} by name and address{_sizes([proof])}, converged in {words.seconds(proof.seconds, 1)}"
+
+
+def _all_proven(report: Report, paired: list[ProofResult]) -> list[str]:
+    """Sum up the proofs of many networks."""
+    seen = [tally(proof, report) for proof in paired]
+    pairs = f"{sum(each.proven for each in seen)} of {sum(each.total for each in seen)} pairs on {len(paired)} networks"
+    slowest = words.seconds(max(proof.seconds for proof in paired), 1)
+    return [f"{pairs} by name and address{_sizes(paired)}, each converged within {slowest}"]
+
+
+def _sizes(paired: list[ProofResult]) -> str:
+    found = sorted({proof.mtu for proof in paired} - {0})
+    return f", full size {' to '.join(map(str, dict.fromkeys((found[0], found[-1]))))} bytes" if found else ""
 
 
 def _troubles(report: Report) -> list[str]:
     failed = {outcome.host for outcome in report.outcomes if outcome.state is State.FAILED} - set(report.lost)
     drifted = hosts_that_drifted(report)
+    short = [(proof, seen) for proof in report.proofs if (seen := tally(proof, report)).proven < seen.total]
+    others = [proof for proof in report.proofs if proof not in [each for each, _ in short]]
     texts = [
         f"{words.count(len(report.lost), 'host')} dropped out ({words.hosts(sorted(report.lost))})"
         if report.lost
         else "",
         f"a step failed on {words.hosts(sorted(failed))}" if failed else "",
         f"{words.count(len(drifted), 'host has', 'hosts have')} drifted ({_things(report)})" if drifted else "",
-        *(_trouble(report, proof) for proof in report.proofs),
+        *(_short(short)),
+        *(_failure(proof) for proof in others),
         *(words.first_line(error.text) for error in report.errors),
         f"{words.count(stops(report), 'finding')} to fix" if stops(report) else "",
     ]
     return [text for text in texts if text]
 
 
-def _trouble(report: Report, proof: ProofResult) -> str:
-    seen = tally(proof, report)
-    if seen.proven < seen.total:
-        return f"only {seen.proven} of {seen.total} pairs on {words.line(proof.network)}"
+def _short(short: list[tuple[ProofResult, Tally]]) -> list[str]:
+    """Say which networks lack pairs."""
+    if len(short) > _EACH:
+        proven, total = (
+            sum(numbers) for numbers in zip(*((seen.proven, seen.total) for _, seen in short), strict=True)
+        )
+        return [f"only {proven} of {total} pairs on {len(short)} networks"]
+    return [f"only {seen.proven} of {seen.total} pairs on {words.line(proof.network)}" for proof, seen in short]
+
+
+def _failure(proof: ProofResult) -> str:
     if proof.state in _GOOD or proof.state is State.SKIPPED:
         return ""
     where = f" on {words.line(proof.network)}" if proof.network else ""

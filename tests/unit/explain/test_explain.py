@@ -638,6 +638,14 @@ def test_a_path_that_is_just_as_wide_as_the_network_needs_is_wide_enough(site):
         assert [each.id for each in found] == expected[:1]
 
 
+def test_many_networks_and_hosts_are_counted_where_all_is_well(site):
+    seen = healthy(site)
+    (proof,) = seen.proofs
+    lines = well(replace(seen, proofs=tuple(replace(proof, network=f"net{n}") for n in range(4))), frozenset())
+    assert [line for line in lines if "proof" in line] == ["proof overlay on 4 networks, 24 pairs"]
+    assert [line for line in well(seen, frozenset()) if "proof" in line] == ["proof overlay/demo, 6 pairs"]
+
+
 def test_two_short_lived_namespaces_are_not_one_orphan(site):
     """A network that exists for a moment is unknown to the facts, which are older than the observation."""
     vxlan = {"ifname": "vxlan0", "flags": ["UP"], "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 300}}}

@@ -55,6 +55,20 @@ proven: 3 hosts, 6 of 6 pairs on demo by name and address, full size 1450 bytes,
     )
 
 
+@pytest.mark.parametrize(
+    ("fails", "last"),
+    [
+        ("", "proven: 3 hosts, 24 of 24 pairs on 4 networks by name and address, full size 1400 to 1450 bytes, each converged within 1.2 s"),
+        ("node2", "not proven: only 8 of 24 pairs on 4 networks"),
+    ],
+)  # fmt: skip
+def test_many_networks_are_summed_up(fails, last):
+    report = up(fails=lambda source, target: "address" if fails in (source, target) else "")
+    (proof,) = report.proofs
+    proofs = tuple(replace(proof, network=f"net{mtu}", mtu=mtu) for mtu in (1400, 1410, 1420, 1450))
+    assert shown(replace(report, proofs=proofs)).splitlines()[-1] == last
+
+
 def test_no_writes():
     report = replace(up(), writes=0, proofs=())
     assert shown(report) == ("nothing to change: no writes\n\nsettled: 3 hosts; not proven, because no proof was run\n")
