@@ -30,6 +30,14 @@ FAMILY = Family(
             explains=("names-unresolved", "name-stale"),
         ),
         Cause(
+            "resolver-replaced",
+            "a container does not ask the engine's DNS server",
+            Severity.WARNING,
+            "Only the engine's DNS server, 127.0.0.11, knows the names of containers. Somebody, or a program in the container, has written"
+            " another server to its /etc/resolv.conf. This may be on purpose, but names of other containers then do not resolve there.",
+            "if it should find containers by name, restart it, which writes the file again: {restart}",
+        ),
+        Cause(
             "leaked-address",
             "an address is in use, but no container has it",
             Severity.ERROR,

@@ -248,4 +248,17 @@ def _whole(seen: Seen, held: Mapping[str, set[str]]) -> bool:
     )
 
 
-DETECTORS = (unstored, unknown, mute, stale)
+def replaced(seen: Seen) -> Iterator[Problem]:
+    """Find containers that ask another DNS server than the engine's, which alone knows the names of containers."""
+    for host, kernel in seen.observed.kernels.items():
+        names = attached.ids(seen.site.facts[host]) if kernel.resolvers else {}
+        found = {name: kernel.resolvers[each] for each, name in sorted(names.items()) if each in kernel.resolvers}
+        if found:
+            evidence = f"/etc/resolv.conf of {few([f'{name} ({server})' for name, server in found.items()])} does not name 127.0.0.11 first"
+            restart = f"docker restart {shlex.join(found)}"
+            yield Problem(
+                "resolver-replaced", host, evidence, {"restart": restart}, where=f"{host}: {few(list(found))}"
+            )
+
+
+DETECTORS = (unstored, unknown, mute, stale, replaced)

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render, stores
@@ -352,6 +352,12 @@ class Kernel:
         return {unit: number(pid) for unit, pid in lines if unit in UNITS}
 
     @cached_property
+    def resolvers(self) -> dict[str, str]:
+        """Container's ID -> its first DNS server, of containers that do not ask the engine's."""
+        lines = (line.split() for line in self.raw.get("resolvers", "").split("\n") if line)
+        return {container: str(ip_address(server)) for container, server in lines}
+
+    @cached_property
     def ended(self) -> dict[str, Ended]:
         """Unit -> how it ended, of services that do not run although systemd started them."""
         found = {}
@@ -569,11 +575,13 @@ def script(
     connections: Sequence[str] = (),
     gossip: Sequence[str] = (),
     tools: Sequence[str] = (),
+    root: str = "",
 ) -> str:
     """Return the program that reads one host.
 
     peers: the underlay addresses of the other hosts. manages: also read the services of the host's swarm.
     names, echoes, connections: see `questions`, `echoes` and `connections_of`. gossip: see `tables.asked`. tools: see `gaps.sought`.
+    root: the folder with the engine's data.
     """
     words = {
         "MANAGES": "yes" if manages else '""',
@@ -587,6 +595,7 @@ def script(
         "GOSSIP": shlex.join(gossip),
         "LIST_RULES": shlex.quote(LISTED),
         "TOOLS": shlex.join(tools),
+        "ROOT": shlex.quote(root),
     }
     programs = {"ASK": "names.pl", "ASK_OTHERS": "echo.pl", "CALL": "call.pl", "TOGETHER": "together.pl"}
     programs = programs if names or echoes or connections else {}
@@ -619,6 +628,7 @@ def observe(
             connections=connections_.get(name, ()),
             gossip=gossip,
             tools=gaps.sought(site.facts[name], manages=manages),
+            root=str(site.facts[name].engine.get("DockerRootDir") or ""),
         )
         result = connections[name].read(program, deadline=together.deadline())
         together.ended()
@@ -671,6 +681,7 @@ def _parse_all(found: Kernel) -> None:
         "resolved",
         "ages",
         "failed",
+        "resolvers",
     ):
         getattr(found, name)
     for network, _ in found.networks_routed():

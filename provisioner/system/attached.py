@@ -121,6 +121,17 @@ def named(facts: Facts) -> Iterator[Named]:
                 yield Named(network, name, number, str(address))
 
 
+def ids(facts: Facts) -> dict[str, str]:
+    """Return ID -> name, of the running containers on networks that are not the host's own. Probes are left out."""
+    local = {name for name, network in facts.networks.items() if network.get("Scope", "local") == "local"}
+    found = {}
+    for container in facts.http("containers").body or ():
+        on = set((container.get("NetworkSettings") or {}).get("Networks") or {}) - local
+        if on and container.get("State") == "running" and not _name(container).startswith(PROBE):
+            found[str(container["Id"])] = _name(container)
+    return found
+
+
 @dataclass(frozen=True)
 class Attached:
     """A running container's address on a network that is not the host's own. network: the ID. service: the ID, if it is a task."""

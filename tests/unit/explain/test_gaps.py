@@ -198,10 +198,10 @@ def host(tmp_path):
     programs.mkdir()
     for name in ("1-aaaaaaaaaa", "2-bbbbbbbbbb"):
         (spaces / name).symlink_to("/proc/self/ns/net")
-    for name in ("sh", "awk", "cat", "cut", "date", "grep", "head", "sed", "stat", "tail", "tr"):
+    for name in ("sh", "awk", "cat", "cut", "date", "find", "grep", "head", "sed", "stat", "tail", "tr"):
         (programs / name).symlink_to(shutil.which(name))
 
-    def read(names: Sequence[str] = (), echoes: Sequence[str] = (), **changed: str) -> Kernel:
+    def read(names: Sequence[str] = (), echoes: Sequence[str] = (), root: str = "", **changed: str) -> Kernel:
         fakes = {**FAKES, **{name.replace("_", "-"): text for name, text in changed.items()}}
         for name, text in fakes.items():
             (programs / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -209,7 +209,9 @@ def host(tmp_path):
             if not text:
                 (programs / name).unlink()
         tools = gaps.sought(facts("node1"), manages=False)
-        body = script([], names=names, echoes=echoes, tools=tools).replace("/var/run/docker/netns", str(spaces))
+        body = script([], names=names, echoes=echoes, tools=tools, root=root).replace(
+            "/var/run/docker/netns", str(spaces)
+        )
         done = subprocess.run(
             [shutil.which("sh"), "-c", body], env={"PATH": str(programs)}, capture_output=True, check=True
         )
@@ -217,6 +219,20 @@ def host(tmp_path):
 
     read.spaces = spaces
     return read
+
+
+def test_only_containers_that_ask_another_dns_server_are_listed(host, tmp_path):
+    ours, theirs = "nameserver 127.0.0.11\n", "# mine\nnameserver 9.9.9.9\n"
+    files = {"a": ours, "b": theirs, "c": f"{theirs}{ours}", "d": f"{ours}{theirs}", "e": "", "f": theirs + "#" * 5000}
+    folder = tmp_path / "a'b c"
+    for number, text in files.items():
+        path = folder / "containers" / (number * 64) / "resolv.conf"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    (folder / "containers" / ("b" * 63)).mkdir()
+    (folder / "containers" / ("b" * 63) / "resolv.conf").write_text(theirs)
+    assert host(root=str(folder)).resolvers == {"b" * 64: "9.9.9.9", "c" * 64: "9.9.9.9"}
+    assert host(root=str(tmp_path / "gone")).resolvers == {}
 
 
 def test_a_namespace_that_can_t_be_entered_is_named_and_the_others_are_read(host):

@@ -14,7 +14,7 @@ from scenes import GIVEN, HOSTS, NETWORK, YOUNG, cluster, healthy, running, with
 from provisioner import causes
 from provisioner.errors import Malformed
 from provisioner.explain import problems
-from provisioner.model import Pair, Problem, ProofResult, State
+from provisioner.model import Pair, Problem, ProofResult, Severity, State
 from provisioner.observe import kernel
 from provisioner.observe.kernel import Kernel
 
@@ -219,3 +219,16 @@ def test_containers_that_the_store_has_lost(site):
     unread = with_endpoints(here)
     facts = with_http(unread.site.facts["node1"], "endpoints", "000 timeout")
     assert lacking(replace(unread, site=unread.site.known("node1", facts))) == []
+
+
+def test_a_container_that_asks_another_dns_server_is_a_warning(site):
+    web, box = running("web", Id="a" * 64), running("box", network="bridge", Id="b" * 64)
+    seen = with_containers(cluster(site, "global"), "node1", web, box, running("ended", Id="c" * 64, State="exited"))
+    asked = "".join(f"{number * 64} 9.9.9.9\n" for number in "abcd")
+    (problem,) = (
+        each for each in problems(with_kernel(seen, "node1", "resolvers", lambda _: asked)) if each.host == "node1"
+    )
+    assert (problem.id, problem.where) == ("resolver-replaced", "node1: web")
+    assert problem.evidence == "/etc/resolv.conf of web (9.9.9.9) does not name 127.0.0.11 first"
+    assert causes.severity(problem) is Severity.WARNING
+    assert causes.cure(problem).endswith(": docker restart web")
