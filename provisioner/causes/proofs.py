@@ -1,6 +1,6 @@
 """What proofs find: containers that do not reach each other, names that do not resolve, networks that leak."""
 
-from provisioner.causes.base import RULES, Cause, Family
+from provisioner.causes.base import RESTART, RULES, Cause, Family
 from provisioner.model import Severity
 
 FAMILY = Family(
@@ -57,7 +57,11 @@ FAMILY = Family(
             variants={
                 "alone": "restart {name}: the engine has lost its store for this container alone, and does not try again",
                 "silent": "restart {name}: the engine then sets the rules for its DNS server in the container's namespace again",
+                "unwatched": "restart the engine, which then watches the store again. Observed with 20.10: a call to the store failed while"
+                " it gave no answer, and the engine did not repeat it",
             },
+            commands={"unwatched": (RESTART,)},
+            fixes=frozenset({"unwatched"}),
         ),
         Cause(
             "name-stale",

@@ -120,7 +120,10 @@ def problems(seen: Seen) -> list[Problem]:
     found = [*seen.findings, *observed(seen), *(problem for detect in hosts.DETECTORS for problem in detect(seen))]
     found += [problem for detect in hops.DETECTORS for problem in _detected(detect, seen)]
     found += [problem for result in seen.proofs for problem in result.problems]
-    return [paths.informed(seen, each) for each in {_key(each): each for each in reversed(found)}.values()][::-1]
+    return [
+        names.informed(seen, paths.informed(seen, each))
+        for each in {_key(each): each for each in reversed(found)}.values()
+    ][::-1]
 
 
 def observed(seen: Seen) -> list[Problem]:

@@ -131,6 +131,22 @@ def _problem(seen: Seen, asked: Asked, lacking: list[str]) -> Problem:
     )
 
 
+def informed(seen: Seen, problem: Problem) -> Problem:
+    """Return a problem of a proof with the cure for a host whose engine no longer learns names from the store.
+
+    Its probe resolves no other name, although a third host resolves each of them, so the store has it.
+    """
+    if problem.id != "names-unresolved" or problem.variant or problem.target or seen.site.control != "kv":
+        return problem
+    of_network = (pair for result in seen.proofs if result.network == problem.network for pair in result.pairs)
+    found = [pair for pair in of_network if pair.address is not None]
+    own = [pair for pair in found if pair.source == problem.host]
+    others = {pair.target for pair in found if pair.source != problem.host and pair.name is not None}
+    if not own or any(pair.name is not None for pair in own) or not {pair.target for pair in own} <= others:
+        return problem
+    return replace(problem, variant="unwatched", evidence=f"{problem.evidence}; other hosts resolve these names")
+
+
 def unstored(seen: Seen) -> Iterator[Problem]:
     """Find running containers whose endpoints the store does not have: engines that read it no longer know their names.
 

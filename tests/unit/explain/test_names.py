@@ -232,3 +232,24 @@ def test_a_container_that_asks_another_dns_server_is_a_warning(site):
     assert problem.evidence == "/etc/resolv.conf of web (9.9.9.9) does not name 127.0.0.11 first"
     assert causes.severity(problem) is Severity.WARNING
     assert causes.cure(problem).endswith(": docker restart web")
+
+
+@pytest.mark.parametrize(
+    ("unnamed", "control", "variant"),
+    [
+        (("node2",), "kv", "unwatched"),
+        (("node2",), "swarm", ""),
+        (("node2", "node3"), "kv", ""),  # nobody resolves their names, so the store may lack them
+        ((), "kv", ""),
+    ],
+)
+def test_an_engine_that_learns_no_names_although_the_store_has_them(site, unnamed, control, variant):
+    """unnamed: the hosts that resolve no other name."""
+    seen = healthy(site)
+    (proof,) = seen.proofs
+    pairs = tuple(replace(pair, name=None) if pair.source in unnamed else pair for pair in proof.pairs)
+    problem = Problem("names-unresolved", "node2", "node2 > node1: x", network="demo")
+    failed = replace(proof, pairs=pairs, state=State.FAILED, problems=(problem,))
+    (found,) = problems(replace(seen, proofs=(failed,), site=replace(seen.site, control=control)))
+    assert found.variant == variant
+    assert causes.shell_commands(found) == (("systemctl restart docker",) if variant else ())
