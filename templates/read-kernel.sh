@@ -123,7 +123,9 @@ inside() {
   return 1
 }
 of_spaces() {
-  jobs=''
+  jobs='' idle=''
+  # The inodes of all namespaces that have a process.
+  used=" $(stat -Lc %i /proc/[0-9]*/ns/net 2>/dev/null | sort -u | tr '\n' ' ')"
   # Since when each namespace exists, and the time now, in seconds since 1970.
   f since "$(date +%s; stat -c '%Y %n' /var/run/docker/netns/* 2>/dev/null)"
   for s in /var/run/docker/netns/*; do
@@ -131,6 +133,8 @@ of_spaces() {
     case $name in default | *[!a-zA-Z0-9_-]*) continue ;; esac
     inside links ip -d -j link || continue
     inside addresses ip -j -4 address
+    i=$(stat -Lc %i "$s" 2>/dev/null)
+    case $used in *" ${i:-none} "* | ' ') ;; *) [ -z "$i" ] || idle=$idle$name$n ;; esac
     # In the namespace of a container: which names of others its DNS server does not know, and which others do not answer it.
     for asked in NAMES; do
       own=${asked%% *}
@@ -156,6 +160,7 @@ of_spaces() {
       *) inside routes ip -j -4 route ;;
     esac
   done
+  f idle "$idle"
   [ -z "$jobs" ] || f asked "$(printf %s "$jobs" | perl -e "$TOGETHER" "$ASK" "$ASK_OTHERS" "$CALL" 2>/dev/null)"
 }
 if command -v ip >/dev/null && r links ip -d -j link; then

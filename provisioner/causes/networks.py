@@ -48,6 +48,15 @@ FAMILY = Family(
             explains=("probe-failed",),
         ),
         Cause(
+            "process-gone",
+            "the engine lists a container as running that has ended",
+            Severity.ERROR,
+            "The container's namespace still answers echo requests, but no program is left in it. The program that watches the container"
+            " (containerd-shim) was killed, for example for lack of memory, so the engine did not notice the end.",
+            "restart these containers",
+            commands={"": ("docker restart {names}",)},
+        ),
+        Cause(
             "network-detached",
             "a container runs without its network",
             Severity.WARNING,

@@ -7,6 +7,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
+from provisioner.explain.base import few
 from provisioner.explain.overlays import is_down, link_down, names_of, of_kernels, overlays, subnets_of
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
@@ -89,4 +90,18 @@ def _addressed(host: str, given: Given, space: Space, link: Mapping[str, Any]) -
         yield place(evidence=evidence, variant="route")
 
 
-DETECTORS = (links_down, addressed)
+def without_process(seen: Seen) -> Iterator[Problem]:
+    """Find containers that their engine lists as running although no process runs in their namespace."""
+    for host, kernel in seen.observed.kernels.items():
+        idle = [kernel.spaces[name] for name in sorted(kernel.idle & kernel.spaces.keys())]
+        found = [
+            given.name
+            for given in (_given(seen, host) if idle else ())
+            if any(link.get("address") == given.mac for space in idle if not space.network for link in space.links)
+        ]
+        if names := tuple(dict.fromkeys(found)):
+            evidence = f"the engine lists {few(names)} as running, and no process runs in the network namespace"
+            yield Problem("process-gone", host, evidence, {"names": names}, where=f"{host}: {few(names)}")
+
+
+DETECTORS = (links_down, addressed, without_process)

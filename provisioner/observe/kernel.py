@@ -492,6 +492,11 @@ class Kernel:
         return {path.rpartition("/")[2]: number(now.strip()) - number(since) for since, _, path in found}
 
     @property
+    def idle(self) -> frozenset[str]:
+        """The namespaces in which no process runs."""
+        return frozenset(self.raw.get("idle", "").split("\n")) - {""}
+
+    @property
     def engine_runs(self) -> bool:
         """Whether systemd has started the engine completely, and is not stopping it."""
         return self.raw.get("engine-state", "").strip() == "active"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from scenes import BOX, GIVEN, NETWORK, attached, healthy, named, running, with_containers, with_kernel
+from scenes import BOX, GIVEN, NETWORK, SPACE, attached, cluster, healthy, named, running, with_containers, with_kernel
 
 from provisioner import causes
 from provisioner.explain import problems
@@ -79,3 +79,15 @@ def test_odd_lists_of_containers(site, given):
         inside(healthy(site)), "node2", running("web", NetworkSettings={"Networks": {"demo": entry}})
     )
     assert named(seen) == []
+
+
+def test_a_container_whose_process_has_ended_unnoticed(site):
+    seen = cluster(site, "global")
+    idle = with_kernel(seen, "node2", "idle", lambda _: f"{BOX['node2'].name}\n{SPACE}\nothers\n")
+    (problem,) = problems(idle)
+    assert (problem.id, problem.host, problem.where) == ("process-gone", "node2", "node2: web-node2")
+    assert causes.shell_commands(problem) == ("docker restart web-node2",)
+    ended = with_kernel(
+        cluster(site, "global", listed=("node1", "node3")), "node2", "idle", lambda _: BOX["node2"].name
+    )
+    assert named(ended) == [], "the engine knows it"
