@@ -122,8 +122,8 @@ FAMILY = Family(
             "no-route",
             "a host has no route to another host",
             Severity.ERROR,
-            "The kernel of the host refuses to send packets to the other host's address: no route leads there, or a route discards"
-            " them (blackhole, unreachable, prohibit).",
+            "No packet for the other host leaves where it should: no route leads there, a route discards packets (blackhole, unreachable,"
+            " prohibit), or it leads to another interface.",
             "add a route to {address}, or remove the one that discards: ip route get {address}; ip route show table all; ip rule",
             variants={
                 "elsewhere": "remove the route, or let it lead to the network of {to}: ip route get {address}; ip rule"

@@ -581,19 +581,19 @@ def routes(seen: Seen) -> Iterator[Problem]:
                 where = f"{source}: route to {address}"
                 yield Problem("no-route", source, evidence, values, target=target, where=where)
             elif device := _elsewhere(seen, source, target):
-                evidence = f"no packet from {source} to {target} leaves on the interface of its address: the route to {address} leads to {device}"
+                evidence = f"no packet from {source} arrives at {target}: the route to {address} leads to {device}, and not to the interface of its address"
                 values = {"host": source, "address": str(address), "to": target}
                 where = f"{source}: route to {address}"
                 yield Problem("no-route", source, evidence, values, "elsewhere", target=target, where=where)
 
 
 def _elsewhere(seen: Seen, source: str, target: str) -> str:
-    """Return the interface of the route to another host if nothing sent there leaves, and the host's address is on another one."""
+    """Return the interface of the route to another host if nothing sent there arrives, and the host's address is on another one."""
     path, kernel = seen.observed.underlay.paths.get((source, target)), seen.observed.kernels[source]
     _, device = kernel.sources.get(str(seen.site.advertise[target]), ("", ""))
     own = {on for on, its in seen.site.facts[source].addresses if its.ip == seen.site.advertise.get(source)}
-    sent = [seen_.left for seen_ in path.udp.values() if seen_.tried] if path else []
-    return device if device and own and device not in own and sent and not any(sent) else ""
+    came = [seen_.arrived for seen_ in path.udp.values() if seen_.tried] if path else []
+    return device if device and own and device not in own and came and not any(came) else ""
 
 
 def neighbours(seen: Seen) -> Iterator[Problem]:
