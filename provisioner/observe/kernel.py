@@ -448,8 +448,8 @@ class Kernel:
 
     @cached_property
     def sources(self) -> dict[str, tuple[str, str]]:
-        """Peer's address -> (source address, interface) that the kernel uses for it."""
-        found = json_list(self.raw, "gets")
+        """Peer's address -> (source address, interface) that the kernel uses for it. An address that the host has itself is left out."""
+        found = [g for g in json_list(self.raw, "gets") if g.get("type") != "local"]
         return {str(g.get("dst")): (str(g.get("prefsrc", "")), str(g.get("dev", ""))) for g in found}
 
     @cached_property

@@ -196,6 +196,11 @@ def test_a_route_that_leads_elsewhere_is_named_if_nothing_arrives(site):
         lost = with_ways(elsewhere, into("node1", source="node2", udp={DATA: none, GOSSIP: none}))
         (found,) = explain(lost)
         assert (found.id, found.path, found.problems[0].variant) == ("no-route", ("node2", "node1"), "elsewhere")
+        itself = Kernel(
+            {**changed.raw, "gets": json.dumps([{**route[0], "type": "local", "dev": "lo"}])}
+        )  # node2 has the address, too
+        held = replace(lost, observed=replace(lost.observed, kernels={**kernels, "node2": itself}))
+        assert "no-route" not in {each.id for each in problems(held)}
 
 
 def test_a_host_that_drops_everything_is_one_problem_with_its_rule(site):
