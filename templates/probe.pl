@@ -7,6 +7,7 @@
 #         beyond ADDRESS PORT           an external TCP port, which must be unreachable
 #         wall ADDRESS PORT/tcp|udp ... a host's ports; no packet to them may leave this host, which leaks.pl watches
 #         flow NUMBER ...               the peers to which to send data, and to hold a connection
+#         watch NUMBER ...              the peers to which only to hold a connection
 #         hold SECONDS                  hold these connections for at least so long, although all is proven
 #         go SECONDS
 #         enough                        the time is over now
@@ -53,8 +54,9 @@ my ($SAMPLES, $APART, $LOST) = (5, 0.01, 2);
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
 my $NONBLOCK = 2048;  # socket(2): SOCK_NONBLOCK
 # Connections: the TCP port; seconds between two messages, before another attempt, and without an answer after which data have
-# stalled, also to a host that may be busy; for how many peers at once a probe answers.
-my ($FLOWS, $BEAT, $REDIAL, $STALL, $BUSY, $CALLERS) = (7778, 0.15, 0.5, 5, 15, 64);
+# stalled, also to a host that may be busy; for how many peers at once a probe answers; the connections from which on the time
+# between two messages grows with their number.
+my ($FLOWS, $BEAT, $REDIAL, $STALL, $BUSY, $CALLERS, $FEW) = (7778, 0.15, 0.5, 5, 15, 64, 5);
 # Data: bytes of a block, which is also the longest that one message can announce; how many blocks; how many of them are sent
 # before the first answer; seconds after which no more are sent, since the path is slow.
 my ($BLOCK, $BLOCKS, $AHEAD, $SLOW) = (1 << 14, 64, 2, 1);
@@ -503,7 +505,7 @@ sub tend {
     return if $flow->{ended} || !$peer->{seen}{address};
     if (now() >= $flow->{due}) {
         dial($flow) unless $flow->{socket};
-        $flow->{due} = now() + $BEAT;
+        $flow->{due} = now() + $BEAT * (keys(%flow) > $FEW ? keys(%flow) / $FEW : 1);
         post($flow, 0) if @{$flow->{asked}} <= $AHEAD;
         # Datagrams are never repeated, so they show the other end in which direction packets are lost.
         send $echo, datagram("ask", $peer->{id}, nonce(), $SMALL), 0, sockaddr_in($peer->{port}, inet_aton($peer->{address}));
@@ -726,8 +728,10 @@ sub order {
         push @beyond, {name => join(":", @words), to => pack_sockaddr_in($words[1], inet_aton($words[0]))};
     } elsif ($word eq "wall") {
         try_wall(@words);
-    } elsif ($word eq "flow") {
-        $flow{$_} = {peer => $peer{$_}, due => 0, passed => 0, theirs => 0, asked => [], out => ""} for grep { $peer{$_} } @words;
+    } elsif ($word eq "flow" || $word eq "watch") {
+        # To those that are only watched, all data have passed.
+        $flow{$_} = {peer => $peer{$_}, due => 0, passed => 0, theirs => 0, asked => [], out => "", bulk => $word eq "watch"}
+            for grep { $peer{$_} } @words;
     } elsif ($word eq "hold") {
         $hold = $words[0];
     } elsif ($word eq "enough") {

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from provisioner.proofs.evidence import Evidence
 
 BLOCKS = 64  # of a transfer, as in probe.pl
 _ALL = 6  # hosts up to which every ordered pair has a connection
+_FARTHEST = 60  # steps in the ring; a probe answers 64 others at once (probe.pl)
 _DROPPED = 3.0  # seconds without an answer that no congestion explains; TCP repeats a lost packet several times in it
 PASSED, CORRUPT, STALLED, DROPPED = "passed", "corrupt", "stalled", "dropped"  # states of a `Flow`
 
@@ -35,10 +36,28 @@ def targets(number: int, others: Sequence[int]) -> list[int]:
 
     The next ones form a ring. So each host sends and receives, and the work of a host does not grow with their number.
     """
+    count = len({number, *others})
+    return _at(number, others, range(1, count) if count <= _ALL else _spread(count))
+
+
+def watched(number: int, others: Sequence[int]) -> list[int]:
+    """Return the other probes to which this one holds a connection without sending data, on many hosts.
+
+    With those of `targets`, each pair of hosts has a connection, from one of them. On very many hosts, only near ones in the ring do.
+    """
+    count = len({number, *others})
+    steps = range(1, min(count // 2, _FARTHEST) + 1) if count > _ALL else ()
+    return _at(number, others, [step for step in steps if step not in _spread(count)])
+
+
+def _spread(count: int) -> list[int]:
+    return sorted({1, 2, count // 3, count // 2})
+
+
+def _at(number: int, others: Sequence[int], steps: Iterable[int]) -> list[int]:
+    """Return the probes that are so many steps farther on in the ring of all."""
     ring = sorted({number, *others})
-    count, at = len(ring), ring.index(number)
-    steps = range(1, count) if count <= _ALL else sorted({1, 2, count // 3, count // 2})
-    return [ring[(at + step) % count] for step in steps]
+    return [ring[(ring.index(number) + step) % len(ring)] for step in steps]
 
 
 def flow(source: str, target: str, found: Mapping[str, Evidence], numbers: Mapping[str, int]) -> Flow:

@@ -341,10 +341,14 @@ class Probe:
                     self._read(until)
 
     def _flows(self, others: Sequence[int]) -> list[str]:
-        """Return the orders for connections to some of the other probes."""
+        """Return the orders for connections to some of the other probes, or if they are held, to all."""
         to = flows.targets(self.number, others) if self.task.flows else []
         orders = [f"flow {' '.join(map(str, to))}"] if to else []
-        return [*orders, f"hold {self.task.hold:g}"] if to and self.task.hold else orders
+        if not (to and self.task.hold):
+            return orders
+        also = flows.watched(self.number, others)
+        orders += [f"watch {' '.join(map(str, also))}"] if also else []
+        return [*orders, f"hold {self.task.hold:g}"]
 
     def _read_some(self, until: float) -> None:
         """Read a line if one arrives soon, so that `enough` is noticed in time. Raises TimedOut at the time `until`."""

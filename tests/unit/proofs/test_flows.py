@@ -39,6 +39,22 @@ def test_on_many_hosts_the_work_of_each_is_the_same(hosts):
     assert all((one, one % hosts + 1) in found for one in range(1, hosts + 1)), "a ring"
 
 
+@pytest.mark.parametrize("hosts", [1, 2, 6, 7, 8, 20, 51, 120])
+def test_connections_that_are_held_join_each_pair_of_hosts_once(hosts):
+    numbers = range(1, hosts + 1)
+    held = [frozenset({one, to}) for one in numbers for to in flows.watched(one, [n for n in numbers if n != one])]
+    assert len(held) == len({*held})
+    sent = {frozenset(way) for way in ways(hosts)}
+    assert sent.isdisjoint(held)
+    assert len(sent) + len(held) == hosts * (hosts - 1) / 2
+
+
+def test_a_probe_of_very_many_hosts_can_answer_all_that_call_it():
+    callers = Counter(to for one in range(1, 201) for to in flows.watched(one, [n for n in range(1, 201) if n != one]))
+    assert max(callers.values()) + 4 <= 64
+    assert ", $CALLERS, $FEW) = (7778, 0.15, 0.5, 5, 15, 64, " in render.text("probe.pl")
+
+
 def test_hosts_that_are_missing_leave_no_gap_in_the_ring():
     assert flows.targets(9, [1, 2, 4, 5, 6, 7, 8]) == [1, 2, 5]
     assert flows.targets(2, [1, 4, 5, 6, 7, 8, 9]) == [4, 5, 7]

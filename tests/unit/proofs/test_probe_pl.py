@@ -517,15 +517,20 @@ def until_the_end(*processes: subprocess.Popen[str], evidence: Iterable[Evidence
             seen.take(line.rstrip("\n"))
 
 
-def connected(spaces: tuple[Space, Space], *, hold: float = 0.0, other: str = "") -> list[subprocess.Popen[str]]:
-    """Start two probes that send data to each other. other: the program of the second one, if it is not the same."""
+def connected(
+    spaces: tuple[Space, Space], *, hold: float = 0.0, other: str = "", order: str = "flow"
+) -> list[subprocess.Popen[str]]:
+    """Start two probes that send data to each other. other: the program of the second one, if it is not the same.
+
+    order: "watch", if they only hold a connection.
+    """
     for space in spaces:
         space.dns(**NAMES)
     argv = ("perl", "-e", other or render.text("probe.pl"), RUN, "2", "20", "10.9.0.1", "10.9.0.2")
     probes = [spaces[0].probe(1), spaces[1].start(*argv)]
     assert [probe.stdout.readline().split()[0] for probe in probes] == ["ready"] * 2
     for probe, number, name in ((probes[0], 2, "there"), (probes[1], 1, "here")):
-        orders = f"peer {number} {name} alias-{name} {NAMES[name]}\nflow {number}\nhold {hold}\ngo 30\n"
+        orders = f"peer {number} {name} alias-{name} {NAMES[name]}\n{order} {number}\nhold {hold}\ngo 30\n"
         probe.stdin.write(orders)
     return probes
 
@@ -540,6 +545,16 @@ def test_data_pass_in_both_directions(spaces):
         assert seen.gaps[peer][0] < 2
         assert (seen.changed, seen.stalled, seen.cuts, seen.quiet, seen.checksums) == ({}, {}, {}, {}, {})
         assert seen.seconds < 5
+
+
+def test_a_connection_that_is_only_watched_has_gaps_and_no_data(spaces):
+    probes = connected(spaces, hold=1.0, order="watch")
+    found = [told(probe) for probe in probes]
+    until_the_end(*probes, evidence=found)
+    for seen, peer in zip(found, (2, 1), strict=True):
+        assert (seen.bulk, seen.stalled, seen.cuts) == ({}, {}, {})
+        assert 0 < seen.gaps[peer][0] < 1
+        assert 1 <= seen.seconds < 4
 
 
 def test_a_single_byte_that_changes_on_the_way_is_found(spaces):
