@@ -78,9 +78,11 @@ f containerd "$([ -z "$pid" ] || [ "$(of containerd.service LoadState)" != loade
     of containerd.service ActiveState
   })"
 f proxies "$([ -z "$pid" ] || tr '\0' '\n' <"/proc/$pid/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
-# Containers whose first DNS server is not the engine's: ID and server. A container can write anything to its file, of any size.
+# Containers whose first DNS server is not the engine's: ID and server. A container can write anything to its file, of any size, and
+# also while it is read: so large files are left out, and time (seconds) and memory (KiB) are limited.
 root=ROOT
-f resolvers "$([ -z "$root" ] || find "$root/containers" -maxdepth 2 -name resolv.conf -type f -size -9 -exec awk 'FNR == 1 { found = 0 }
+# shellcheck disable=SC3045 # dash, bash and busybox have these limits
+f resolvers "$(ulimit -t 3; ulimit -v 1000000; [ -z "$root" ] || find "$root/containers" -maxdepth 2 -name resolv.conf -type f -size -9 -exec awk 'FNR == 1 { found = 0 }
   $1 == "nameserver" && !found { found = 1; if ($2 != "127.0.0.11") print FILENAME, $2 }' {} + 2>/dev/null |
   sed -nE 's;^.*/([0-9a-f]{64})/resolv\.conf ([0-9a-fA-F.:]{2,39})$;\1 \2;p' | head -n 2000)"
 # Sockets of the engine, beyond loopback and gossip, that answer its API without TLS.

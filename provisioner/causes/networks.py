@@ -49,7 +49,7 @@ FAMILY = Family(
         ),
         Cause(
             "process-gone",
-            "the engine lists a container as running that has ended",
+            "a container has ended, and its engine lists it as running",
             Severity.ERROR,
             "The container's namespace still answers echo requests, but no program is left in it. The program that watches the container"
             " (containerd-shim) was killed, for example for lack of memory, so the engine did not notice the end.",

@@ -216,15 +216,16 @@ def _sizes(paired: list[ProofResult]) -> str:
 def _troubles(report: Report) -> list[str]:
     failed = {outcome.host for outcome in report.outcomes if outcome.state is State.FAILED} - set(report.lost)
     drifted = hosts_that_drifted(report)
-    short = [(proof, seen) for proof in report.proofs if (seen := tally(proof, report)).proven < seen.total]
-    others = [proof for proof in report.proofs if proof not in [each for each, _ in short]]
+    tallies = [(proof, tally(proof, report)) for proof in report.proofs]
+    short = [(proof, seen) for proof, seen in tallies if seen.proven < seen.total]
+    others = [proof for proof, seen in tallies if seen.proven >= seen.total]
     texts = [
         f"{words.count(len(report.lost), 'host')} dropped out ({words.hosts(sorted(report.lost))})"
         if report.lost
         else "",
         f"a step failed on {words.hosts(sorted(failed))}" if failed else "",
         f"{words.count(len(drifted), 'host has', 'hosts have')} drifted ({_things(report)})" if drifted else "",
-        *(_short(short)),
+        *_short(short),
         *(_failure(proof) for proof in others),
         *(words.first_line(error.text) for error in report.errors),
         f"{words.count(stops(report), 'finding')} to fix" if stops(report) else "",
