@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
@@ -18,7 +19,8 @@ from provisioner.transport import NO_SECRETS, Reader, Secrets, Together, connect
 from provisioner.transport.text import public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+    from concurrent.futures import Future
 
     from provisioner.inventory import Inventory
     from provisioner.model import Event, Observer, Result
@@ -32,6 +34,23 @@ _READING = 60.0  # seconds to read one host's facts
 _LEAST, _LEAST_AGAIN = 15.0, 10.0  # seconds that a host gets in any case, for the first and for later readings
 _BRIEF = 2  # seconds for an answer of an engine or a store that was late at the last reading
 _ENOUGH = 2  # late readings in a row, after which the host is not read again
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One reading of hosts. scripts: by the limit of seconds for each answer. See `Session.read`."""
+
+    session: Session
+    scripts: Mapping[int, str]
+    known: Mapping[str, Facts]
+    through: tuple[Request, ...]
+    together: Together
+
+    def one(self, name: str) -> Facts:
+        script = self.scripts[self.session.limit(name)]
+        found = self.session.read_one(name, script, self.known.get(name), self.through, self.together.deadline())
+        self.together.ended()
+        return found
 
 
 @dataclass
@@ -61,27 +80,47 @@ class Session:
     late: dict[str, int] = field(default_factory=dict)
     patient: bool = False
     known: SecretsKnown = field(default_factory=SecretsKnown)
+    _begun: dict[str, Future[Facts]] = field(default_factory=dict, repr=False)  # readings that `connect` has begun
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def __post_init__(self) -> None:
         self.hide(values=(*self.inventory.hidden, *_of_plugins(self.inventory), *self.secrets.texts))
 
     def connect(self, names: Iterable[str] = ()) -> None:
-        """Connects to these hosts, by default all of the inventory. Unreachable ones drop out."""
+        """Connects to these hosts, by default all of the inventory. Unreachable ones drop out.
+
+        The facts of a host are requested as soon as it is connected, so a host that does not answer delays no other. The next
+        `read` returns them.
+        """
         names = tuple(names) or tuple(self.inventory.hosts)
         began = time.monotonic()
         self.emit(PhaseBegan("connect", "Connect", names))
-        found = connect_all(
-            [self.inventory.target(name) for name in names],
-            on_change=partial(self.progress, "connect"),
-            on_command=self.emit,
-            secrets=self.secrets,
-        )
+        first = self._reading(names)
+        pool = ThreadPoolExecutor(len(names), thread_name_prefix="host")
+
+        def begin(connection: Connection) -> None:
+            self.connections[connection.name] = connection  # `close` needs it, also if the run is interrupted now
+            self._begun[connection.name] = pool.submit(first.one, connection.name)
+
+        try:
+            found = connect_all(
+                [self.inventory.target(name) for name in names],
+                on_change=partial(self.progress, "connect"),
+                on_connected=begin,
+                on_command=self.emit,
+                secrets=self.secrets,
+            )
+        finally:
+            pool.shutdown(wait=False)
+        connected: dict[str, Connection] = {}  # in the order of the inventory
         for name, connection in found.items():
             if isinstance(connection, ProvisionerError):
                 self.lose(name, connection)
             else:
-                self.connections[name] = connection
+                connected[name] = connection
+        others = {name: connection for name, connection in self.connections.items() if name not in connected}
+        self.connections = others | connected
+        first.together.among(len(connected))
         outcomes = [Outcome(name, "connect", State.SETTLED) for name in names]
         outcomes = [o.failed(self.lost[o.host]) if o.host in self.lost else o for o in outcomes]
         self.emit(PhaseEnded("connect", tuple(outcomes), time.monotonic() - began))
@@ -99,21 +138,10 @@ class Session:
         again, their hosts are not read any more.
         only: the sections to read. known: earlier facts, which the new ones update. requests: replaces `self.requests`.
         """
-        known = known or {}
-        all_ = requests or self.requests
-        direct, through = (tuple(each for each in all_ if each.through is value) for value in (False, True))
-        script = partial(self.script, only, direct) if direct or only != reading.ASKED else None
-        through = through if {"http", *reading.ASKED} & set(only) else ()
+        begun = {name: self._begun.pop(name) for name in names if name in self._begun}
         names = [name for name in names if self.patient or self.late.get(name, 0) < _ENOUGH]
-        scripts = {limit: script(limit) if script else "" for limit in {self._limit(name) for name in names}}
-        together = Together(len(names), _READING, _LEAST_AGAIN if known else _LEAST)
-
-        def one(name: str) -> Facts:
-            found = self._read(name, scripts[self._limit(name)], known.get(name), through, together.deadline())
-            together.ended()
-            return found
-
-        answers = each(names, one)
+        now = self._reading([name for name in names if name not in begun], only, known, requests)
+        answers = each(names, lambda name: begun[name].result() if name in begun else now.one(name))
         facts = {}
         for name, answer in answers.items():
             if isinstance(answer, ProvisionerError):
@@ -122,11 +150,27 @@ class Session:
                 facts[name] = answer
         return facts
 
-    def _limit(self, name: str) -> int:
+    def _reading(
+        self,
+        names: Collection[str],
+        only: tuple[str, ...] = reading.ALL,
+        known: Mapping[str, Facts] | None = None,
+        requests: tuple[Request, ...] = (),
+    ) -> _Reading:
+        known = known or {}
+        all_ = requests or self.requests
+        direct, through = (tuple(each for each in all_ if each.through is value) for value in (False, True))
+        script = partial(self.script, only, direct) if direct or only != reading.ASKED else None
+        through = through if {"http", *reading.ASKED} & set(only) else ()
+        scripts = {limit: script(limit) if script else "" for limit in {self.limit(name) for name in names}}
+        together = Together(len(names), _READING, _LEAST_AGAIN if known else _LEAST)
+        return _Reading(self, scripts, known, through, together)
+
+    def limit(self, name: str) -> int:
         """Seconds for each answer of the host's engine and store; 0: the default."""
         return _BRIEF if self.late.get(name) and not self.patient else 0
 
-    def _read(
+    def read_one(
         self, name: str, script: str, before: Facts | None, through: tuple[Request, ...], deadline: Deadline
     ) -> Facts:
         facts, began = before, time.time()

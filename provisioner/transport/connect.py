@@ -74,6 +74,7 @@ def connect_all(
     targets: Iterable[SshTarget],
     *,
     on_change: Callable[[str, str], None] | None = None,
+    on_connected: Callable[[Connection], None] | None = None,
     before_write: Callable[[str], None] | None = None,
     on_write: Callable[[str], None] | None = None,
     on_command: Callable[[CommandBegan | CommandEnded], None] | None = None,
@@ -82,17 +83,25 @@ def connect_all(
     """Connect to all hosts at once, with a thread for each. Keys and known_hosts are loaded once.
 
     Returns a connection or an error for each name, in the order of `targets`. `on_change` gets a host's name and its progress,
-    from several threads, and so does `on_command` the begin and the end of each command of a connection. Only bugs raise
-    exceptions.
+    from several threads, and so does `on_command` the begin and the end of each command of a connection. `on_connected` gets each
+    connection at once, from several threads, while others are not connected yet. Only bugs raise exceptions.
     """
-    return _Crowd(on_change, Hooks(before_write, on_write, on_command), secrets).connect(list(targets))
+    hooks = Hooks(before_write, on_write, on_command)
+    return _Crowd(on_change, hooks, secrets, on_connected).connect(list(targets))
 
 
 class _Crowd:
     """Connects to many hosts."""
 
-    def __init__(self, on_change: Callable[[str, str], None] | None, hooks: Hooks, secrets: Secrets) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[str, str], None] | None,
+        hooks: Hooks,
+        secrets: Secrets,
+        on_connected: Callable[[Connection], None] | None = None,
+    ) -> None:
         self._say = on_change or (lambda _name, _text: None)
+        self._on_connected = on_connected or (lambda _connection: None)
         self._hooks = hooks
         self._secrets = secrets
         self._known: dict[tuple[Path, tuple[Path, ...]], KnownHosts] = {}
@@ -140,8 +149,9 @@ class _Crowd:
             self._say(target.name, text)
 
         try:
-            self._ends[target.name] = _persist(target, login, retry)
+            connection = self._ends[target.name] = _persist(target, login, retry)
             self._say(target.name, "connected")
+            self._on_connected(connection)
         except TransportError as error:
             self._ends[target.name] = error
             self._say(target.name, error.what)

@@ -28,7 +28,7 @@ class Together:
     def __init__(self, hosts: int, most: float, least: float = 15.0, times: float = 5.0) -> None:
         self._seconds, self._least, self._times = most, least, times
         self._began = time.monotonic()
-        self._half, self._ended = hosts / 2, 0
+        self._hosts, self._ended, self._compared = hosts, 0, False
         self._deadlines: list[Deadline] = []
         self._lock = Lock()
 
@@ -42,8 +42,18 @@ class Together:
         """One host has ended its work."""
         with self._lock:
             self._ended += 1
-            if self._half <= self._ended < self._half + 1:
-                took = time.monotonic() - self._began
-                self._seconds = min(self._seconds, max(self._least, self._times * took))
-                for each in self._deadlines:
-                    each.seconds = min(each.seconds, self._seconds)
+            self._compare()
+
+    def among(self, hosts: int) -> None:
+        """Only so many hosts do the work after all."""
+        with self._lock:
+            self._hosts = hosts
+            self._compare()
+
+    def _compare(self) -> None:
+        if self._ended >= self._hosts / 2 and not self._compared:
+            self._compared = True
+            took = time.monotonic() - self._began
+            self._seconds = min(self._seconds, max(self._least, self._times * took))
+            for each in self._deadlines:
+                each.seconds = min(each.seconds, self._seconds)
