@@ -41,7 +41,7 @@ from provisioner.explain import (
     tables,
     versions,
 )
-from provisioner.explain.base import Seen, few
+from provisioner.explain.base import Seen, few, once
 from provisioner.explain.hops import firm
 from provisioner.explain.paths import losing, summaries
 from provisioner.explain.well import well
@@ -64,6 +64,7 @@ __all__ = [
     "firm",
     "losing",
     "observed",
+    "of_paths",
     "problems",
     "summaries",
     "suspected",
@@ -115,6 +116,7 @@ _LOSSES = frozenset({"packet-loss", "vxlan-blocked", "gossip-blocked", "gossip-u
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 
 
+@once
 def problems(seen: Seen) -> list[Problem]:
     """Return all problems that checks, observations and proofs found, without duplicates."""
     found = [*seen.findings, *observed(seen), *(problem for detect in hosts.DETECTORS for problem in detect(seen))]
@@ -126,6 +128,7 @@ def problems(seen: Seen) -> list[Problem]:
     ][::-1]
 
 
+@once
 def observed(seen: Seen) -> list[Problem]:
     """Return the problems in the observations. If there are two observations, only those in both."""
     found = [problem for detect in OBSERVING for problem in _detected(detect, seen)]
@@ -186,6 +189,17 @@ def _key(problem: Problem) -> tuple[str, ...]:
     return *_place(problem), problem.evidence
 
 
+def of_paths(seen: Seen) -> bool:
+    """Return whether packets that are lost between hosts, and hosts that dropped out, explain everything.
+
+    If so, newer facts about the hosts would change nothing.
+    """
+    detected = [problem for detect in paths.DETECTORS for problem in _detected(detect, seen)]
+    known = {_place(problem) for problem in [*detected, *hosts.lost(seen)]}
+    return all(_place(problem) in known for cause in explain(seen) for problem in cause.problems)
+
+
+@once
 def explain(seen: Seen) -> tuple[Diagnosis, ...]:
     """Return the causes, the most fundamental first. Cures that contradict each other are kept apart.
 
@@ -295,10 +309,14 @@ def _related(cause: Problem, consequence: Problem) -> bool:
 
 
 def _group_key(problem: Problem) -> tuple[object, ...]:
-    """Return the key under which problems are reported as one: same cause, network and cure on several hosts. Each path is separate."""
+    """Return the key under which problems are reported as one. Each path is separate.
+
+    On several hosts, it is the same cause if network and cure are the same, apart from the host that the cure names.
+    """
     if problem.target:
         return problem.id, problem.host, problem.target, problem.network
-    cure = problem.values.get("check") or causes.cure(problem)  # the cures of lost hosts contain their addresses
+    anywhere = replace(problem, values={**problem.values, "host": ""}) if "host" in problem.values else problem
+    cure = problem.values.get("check") or causes.cure(anywhere)  # the cures of lost hosts contain their addresses
     return problem.id, problem.network, cure, problem.variant, problem.where if not problem.host else ""
 
 

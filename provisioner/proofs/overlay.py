@@ -164,11 +164,11 @@ def prove(
         ready = [probe for probe in probes if not probe.evidence.error]
         for probe in ready:
             probe.enough.clear()
-        with _judged(ready, judge, partial(_missing, site)):
+        with _judged(ready, judge, partial(_missing, site)) as hopeless:
             crew.all(lambda probe: probe.go([other for other in ready if site.concerns(probe.name, other.name)]))
         crew.all(Probe.end)
     by_network = {task.network: [probe for probe in probes if probe.network == task.network] for task in tasks}
-    if again and not all(_reached(site, of) for of in by_network.values()):
+    if again and not hopeless.is_set() and not all(_reached(site, of) for of in by_network.values()):
         site = again()
     seen = [Seen(site, network, of) for network, of in by_network.items()]
     return (
@@ -185,12 +185,13 @@ def _judged(
     *,
     after: float = 0.0,
     still: float = 0.0,
-) -> Iterator[None]:
+) -> Iterator[Event]:
     """Call the judge once a second with what is missing, from `after` seconds on. If waiting can't help, end the probes.
 
     still: seconds for which nothing must have changed. On busy hosts, one after the other gets there.
+    Yields an event that is set if the judge has ended the probes.
     """
-    over, began = Event(), time.monotonic()
+    over, hopeless, began = Event(), Event(), time.monotonic()
 
     def watch() -> None:
         missing, since = frozenset[tuple[str, str]](), began
@@ -199,6 +200,7 @@ def _judged(
             since = since if missing == before else now
             late = now - began >= after and now - since >= still
             if missing and late and judge(missing, now - began) and not over.is_set():
+                hopeless.set()
                 for probe in probes:
                     probe.enough.set()
                 return
@@ -206,7 +208,7 @@ def _judged(
     thread = Thread(target=watch, name="judge", daemon=True)
     thread.start()
     try:
-        yield
+        yield hopeless
     finally:
         over.set()
         thread.join(_JUDGING)

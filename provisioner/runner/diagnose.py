@@ -102,7 +102,7 @@ def explaining() -> ModuleType:
 
 
 def seen(run: Run) -> Seen:
-    """Everything that a run has seen so far."""
+    """Everything that a run has seen so far: the same object as before if nothing is new, since it keeps what is computed from it."""
     module = explaining()
     made: Seen = module.Seen(
         run.site,
@@ -113,12 +113,19 @@ def seen(run: Run) -> Seen:
         dict(run.session.lost),
         run.earlier,
     )
-    return made
+    if made != run.seen:
+        run.seen = made
+    return run.seen
 
 
 def suspects(run: Run) -> bool:
     """Whether the observations show problems."""
     return bool(run.observed and explaining().observed(seen(run)))
+
+
+def facts_matter(run: Run) -> bool:
+    """Whether newer facts about the hosts can change what a run with problems reports."""
+    return not (run.observed and explaining().of_paths(seen(run)))
 
 
 def foretell(run: Run) -> bool:

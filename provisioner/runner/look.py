@@ -99,10 +99,13 @@ def judge_again(run: Run) -> bool:
     """Runs the checks again at the end, because early findings may be fixed by then, and new ones may have appeared.
 
     Hosts that dropped out are not read again, so their findings stay. Observations are compared with the facts, which may
-    be older. Without findings, observed problems, drift and failed proofs, nothing is read, nor if a proof has just done so.
+    be older. Without findings, observed problems, drift and failed proofs, nothing is read. Nor if a proof has just done so, or
+    if newer facts would change nothing.
     """
     states = {proof.state for proof in run.proofs} | {each.state for each in run.outcomes}
-    if run.findings or states & {State.FAILED, State.DRIFTED} or diagnose.suspects(run):
+    if (run.findings or states & {State.FAILED, State.DRIFTED} or diagnose.suspects(run)) and diagnose.facts_matter(
+        run
+    ):
         if time.monotonic() > run.looked_again + _FRESH:
             look_again(run)
         old = [f for f in run.checked if not f.host or f.host in run.site.live]

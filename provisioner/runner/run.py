@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from provisioner.controlplane.site import Site
+    from provisioner.explain import Seen
     from provisioner.inventory import Inventory
     from provisioner.model import Diagnosis, Fix, HostSummary, Observer, PathSeen, Problem, ProofResult
     from provisioner.observe import Observed
@@ -81,6 +82,7 @@ class Run:
     looked_again: float = -math.inf  # when all hosts were last read again (time.monotonic)
     earlier: Observed | None = None  # the observation before `observed`
     observed: Observed | None = None  # None: not observed yet
+    seen: Seen | None = None  # see `diagnose.seen`
     causes: tuple[Diagnosis, ...] = ()
     looked_at: tuple[str, ...] = ()
     paths: tuple[PathSeen, ...] = ()

@@ -99,6 +99,7 @@ def test_one_lost_datagram_causes_a_closer_observation(site, monkeypatch, change
         outcomes=(),
         findings=(),
         observed=None,
+        seen=None,
     )
     diagnose.observe(SimpleNamespace(**vars(run), drop_lost=lambda: None))
     assert calls == [(None, ()), (first, ())]
@@ -177,6 +178,7 @@ def test_causes_that_the_observations_show_are_said_before_the_proofs(site):
         is_reported=lambda cause: cause != "packet-loss",
         **dict.fromkeys(("proofs", "outcomes", "findings"), ()),
         earlier=None,
+        seen=None,
     )
     run.observed = seen.observed
     assert diagnose.foretell(run)
