@@ -125,7 +125,7 @@ inside() {
   return 1
 }
 of_spaces() {
-  jobs='' idle=''
+  jobs='' idle='' held='' balancers=''
   # The inodes of all namespaces that have a process.
   used=" $(stat -Lc %i /proc/[0-9]*/ns/net 2>/dev/null | sort -u | tr '\n' ' ')"
   # Since when each namespace exists, and the time now, in seconds since 1970.
@@ -159,9 +159,23 @@ of_spaces() {
         # shellcheck disable=SC2086 # split on purpose
         command -v "${rules%% *}" >/dev/null && f "space:$name:filters" "$(nsenter "--net=$s" $rules 2>/dev/null | grep -E '^(table|[[:space:]]+chain) |policy drop|[^-_a-z](drop|reject)([^-_a-z]|$)' | head -c 4000)"
         ;;
-      *) inside routes ip -j -4 route ;;
+      *)
+        inside routes ip -j -4 route
+        # Connections of containers to virtual addresses of services. Load balancers come later: "lb_" follows all digits.
+        case $name in lb_*) balancers="$balancers $s" ;; *[!0-9a-f]*) ;; *)
+          set -- VIRTUAL
+          [ $# = 0 ] || held="$held $(nsenter "--net=$s" ss -Htn state established "$@" 2>/dev/null | awk 'NR <= 100 { print $3, $4 }')"
+          ;;
+        esac
+        ;;
     esac
   done
+  # Those that the load balancers have forgotten (IPVS).
+  case $held in *[0-9]*)
+    # shellcheck disable=SC2086 # split on purpose
+    f forgotten "$(for s in $balancers; do nsenter "--net=$s" cat /proc/net/ip_vs_conn 2>/dev/null; done | perl -e "$FORGOTTEN" $held)"
+    ;;
+  esac
   f idle "$idle"
   [ -z "$jobs" ] || f asked "$(printf %s "$jobs" | perl -e "$TOGETHER" "$ASK" "$ASK_OTHERS" "$CALL" 2>/dev/null)"
 }

@@ -193,6 +193,16 @@ FAMILY = Family(
             touches=dict.fromkeys(("", "some"), ENGINE),
         ),
         Cause(
+            "ipvs-idle",
+            "a load balancer has forgotten connections to a service",
+            Severity.WARNING,
+            "The load balancer of a virtual address (IPVS) forgets a connection after 15 minutes without data. Both ends still hold it."
+            " What the client sends next is answered with a reset, or not at all, until it connects again.",
+            "restart the clients, and let them send keepalives more often, if their programs ask for any: docker service update"
+            " --sysctl-add net.ipv4.tcp_keepalive_time=600 CLIENT; or create {service} again with --endpoint-mode dnsrr, which needs no"
+            " load balancer",
+        ),
+        Cause(
             "engines-apart",
             "engines do not know each other from gossip",
             Severity.WARNING,

@@ -1,12 +1,14 @@
-"""Virtual addresses of a swarm's services that do not answer containers, although the tasks do."""
+"""A swarm's load balancers: virtual addresses that do not answer although the tasks do, and connections that were forgotten."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from provisioner.explain.base import few
 from provisioner.model import Problem
 from provisioner.observe import calls
+from provisioner.system import attached, services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,4 +55,26 @@ def unanswered(seen: Seen) -> Iterator[Problem]:
         yield Problem("vip-unanswered", host, evidence, values, variant, network=call.network, where=where)
 
 
-DETECTORS = (unanswered,)
+def forgotten(seen: Seen) -> Iterator[Problem]:
+    """Find connections of containers to virtual addresses that the host's load balancer does not know any more."""
+    listed = services.of(seen.site.facts[name] for name in seen.site.live)
+    owners = {str(address): service.name for service in listed for address in service.virtual.values()}
+    for host, kernel in seen.observed.kernels.items():
+        balanced = {address for space in kernel.spaces.values() if space.balances for address in space.held}
+        clients = {found.address: found.name for found in attached.running(seen.site.facts[host])}
+        lost: dict[str, list[str]] = defaultdict(list)
+        for own, port, to in kernel.forgotten:
+            virtual = to.rpartition(":")[0]
+            if virtual in owners.keys() & balanced and own in clients:
+                lost[to].append(f"{clients[own]} from port {port}")
+        for to, held in lost.items():
+            service = owners[to.rpartition(":")[0]]
+            many = len(held) > 1
+            evidence = (
+                f"{len(held)} connection{'s' * many} to {to}, the virtual address of {service}, {'are' if many else 'is'} open in"
+                f" containers and unknown to the load balancer: {few(held)}"
+            )
+            yield Problem("ipvs-idle", host, evidence, {"service": service}, where=f"{host}: connections to {service}")
+
+
+DETECTORS = (unanswered, forgotten)

@@ -225,9 +225,9 @@ def wiped(seen: Seen) -> Iterator[Problem]:
             continue
         if seen.site.plane.closed(seen.site, name) or attached.unknown(facts):
             continue
-        for container, network, number in attached.started_on(facts):
-            if network in ours and number and number not in listed:
-                lacking[network].append(f"{container} on {name}")
+        for each in attached.started(facts):
+            if each.network in ours and each.network_id and each.network_id not in listed:
+                lacking[each.network].append(f"{each.name} on {name}")
     for network, of in lacking.items():
         evidence = f"{few(of)} {'is' if len(of) == 1 else 'are'} on a network {network} that the store does not have"
         values = {"network": network, "containers": ", ".join(of)}

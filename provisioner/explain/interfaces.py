@@ -52,10 +52,10 @@ class Given:
 
 def _given(seen: Seen, host: str) -> Iterator[Given]:
     known = overlays(seen, host)
-    for each in attached.attachments(seen.site.facts[host]):
+    for each in attached.present(seen.site.facts[host]):
         network = known.get(each.network, {})
         subnets = [subnet for subnet in subnets_of(network) if IPv4Address(each.address) in subnet]
-        if each.number == network.get("Id") and subnets:
+        if each.network_id == network.get("Id") and subnets:
             yield Given(each.name, each.network, subnets[0], each.address, each.mac)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel
-    from provisioner.system.attached import Named
+    from provisioner.system.attached import Attachment
 
 _ELSEWHERE = frozenset({"nodes-unexamined", "node-left-out"})  # containers may run on nodes that were not read
 _BOTH = 2  # answers about one container, if both of its names are known
@@ -36,13 +36,13 @@ class Asked:
     """
 
     host: str
-    own: Named
+    own: Attachment
     there: str
-    containers: Sequence[Named]
+    containers: Sequence[Attachment]
     said: Mapping[str, tuple[frozenset[str], ...]]
 
     @property
-    def others(self) -> list[Named]:
+    def others(self) -> list[Attachment]:
         """The containers on the network about which it was asked."""
         return [each for each in self.containers if each.network == self.own.network]
 
@@ -165,7 +165,7 @@ def unstored(seen: Seen) -> Iterator[Problem]:
     }
     missing: dict[tuple[str, str], set[str]] = defaultdict(set)
     for host in site.live:
-        for each in attached.attachments(site.facts[host]):
+        for each in attached.present(site.facts[host]):
             if each.endpoint and each.endpoint not in stored and (host, each.network, each.address) in settled:
                 missing[host, each.network].add(each.name)
     for (host, network), names in missing.items():
@@ -267,7 +267,7 @@ def _whole(seen: Seen, held: Mapping[str, set[str]]) -> bool:
 def replaced(seen: Seen) -> Iterator[Problem]:
     """Find containers that ask another DNS server than the engine's, which alone knows the names of containers."""
     for host, kernel in seen.observed.kernels.items():
-        names = attached.ids(seen.site.facts[host]) if kernel.resolvers else {}
+        names = {each.id: each.name for each in attached.running(seen.site.facts[host])} if kernel.resolvers else {}
         found = {name: kernel.resolvers[each] for each, name in sorted(names.items()) if each in kernel.resolvers}
         if found:
             evidence = f"/etc/resolv.conf of {few([f'{name} ({server})' for name, server in found.items()])} does not name 127.0.0.11 first"

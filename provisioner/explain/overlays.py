@@ -119,7 +119,7 @@ def outbound(seen: Seen, name: str) -> list[str]:
     """Return the running containers on overlays that are not internal: these use docker_gwbridge."""
     open_to = {network for network, entry in overlays(seen, name).items() if not entry.get("Internal")}
     facts = seen.site.facts[name]
-    return [container for container, network, _ in attached.started_on(facts) if network in open_to]
+    return [each.name for each in attached.started(facts) if each.network in open_to]
 
 
 def is_down(link: Mapping[str, Any]) -> bool:

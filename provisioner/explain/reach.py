@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from provisioner.explain.base import Seen
-    from provisioner.system.attached import Named
+    from provisioner.system.attached import Attachment
 
 _CAUSES = {"none": "overlay-blocked", "small": "path-mtu"}
 _SAID = {"none": "no answer from", "small": "answers to small packets only from"}
@@ -25,9 +25,9 @@ class Way:
     """From one container to another one. found: "none" or "small" if echo requests had no answer, or only small ones; else ""."""
 
     source: str
-    sender: Named
+    sender: Attachment
     target: str
-    receiver: Named
+    receiver: Attachment
     found: str = ""
 
 

@@ -20,6 +20,7 @@ _SERVICES = 8  # services that one container calls
 _TASKS = 4  # tasks of one service that it calls directly
 _TIMES = 2  # connections to a virtual address for each running task: one after the other goes to each task
 _MOST = 8  # connections to one virtual address
+_ADDRESSES = 100  # virtual addresses to which connections are looked for
 _ANY = 80  # the port for services that publish none; if no task listens there, nothing is concluded
 
 
@@ -53,18 +54,27 @@ def of(site: Site) -> dict[str, list[Call]]:
         if services.IPVS in site.facts[host].kernel_lacks:
             continue
         names = {str(each.get("Id")): name for name, each in site.facts[host].networks.items()}
-        callers = {each.network: each.address for each in attached.running(site.facts[host])}
+        callers = {each.network_id: each.address for each in attached.running(site.facts[host])}
         for number, own in callers.items():
             if number in names:
                 found.setdefault(host, []).extend(_calls(site, ours, number, names[number], own))
     return found
 
 
+def virtual(site: Site) -> dict[str, tuple[str, ...]]:
+    """Return host -> the virtual addresses of services, on hosts whose kernels can balance connections."""
+    if site.control != "swarm":
+        return {}
+    found = {str(each) for of in services.of(site.facts[name] for name in site.live) for each in of.virtual.values()}
+    able = [host for host in site.live if services.IPVS not in site.facts[host].kernel_lacks]
+    return dict.fromkeys(able, tuple(sorted(found)[:_ADDRESSES]))
+
+
 def _calls(site: Site, ours: list[Service], number: str, network: str, own: str) -> Iterator[Call]:
     tasks: dict[str, list[str]] = {}
     for host in site.live:
         for each in attached.running(site.facts[host]):
-            if each.network == number and each.service:
+            if each.network_id == number and each.service:
                 tasks.setdefault(each.service, []).append(each.address)
     there = [each for each in ours if number in each.virtual and each.id in tasks]
     for service in there[:_SERVICES]:

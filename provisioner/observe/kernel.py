@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.observe.gaps import Failed
     from provisioner.observe.tables import Tables
-    from provisioner.system.attached import Named
+    from provisioner.system.attached import Attachment
     from provisioner.transport import Connection
 
 _SERVICE = re.compile("[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")  # a name of a service
@@ -209,6 +209,11 @@ class Space:
             for info in entry.get("addr_info") or ()
             if info.get("family") == "inet" and info.get("prefixlen") != 32  # noqa: PLR2004
         ]
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """All IPv4 addresses of its interfaces, also virtual ones."""
+        return frozenset(str(info.get("local")) for entry in self.addresses for info in entry.get("addr_info") or ())
 
     @cached_property
     def routed(self) -> dict[str, list[IPv4Network]] | None:
@@ -417,6 +422,16 @@ class Kernel:
         return found
 
     @cached_property
+    def forgotten(self) -> tuple[tuple[str, str, str], ...]:
+        """The connections of containers to virtual addresses of services that its load balancers lack: container, its port, virtual address and port."""
+        found = []
+        for line in self.raw.get("forgotten", "").split("\n"):
+            if line:
+                (own, port), (virtual, to) = (end.rsplit(":", 1) for end in line.split(" "))
+                found.append((str(IPv4Address(own)), str(number(port)), f"{IPv4Address(virtual)}:{number(to)}"))
+        return tuple(found)
+
+    @cached_property
     def proxies(self) -> dict[str, str]:
         """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
         lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
@@ -536,7 +551,7 @@ def questions(site: Site) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for host, own, others in _askers(site):
-        asked = [f"{one.name}/{one.id}" for one in (own, *others)]
+        asked = [f"{one.name}/{one.short}" for one in (own, *others)]
         found.setdefault(host, []).append(" ".join((own.address, *asked)))
     return found
 
@@ -558,9 +573,9 @@ def connections_of(site: Site) -> dict[str, list[str]]:
     return {host: [" ".join((own, *words)) for own, words in by_own.items()] for host, by_own in found.items()}
 
 
-def _askers(site: Site) -> Iterator[tuple[str, Named, list[Named]]]:
+def _askers(site: Site) -> Iterator[tuple[str, Attachment, list[Attachment]]]:
     """Yield one container of each network and host, with containers of the network on other hosts."""
-    on: dict[str, dict[str, list[Named]]] = {}
+    on: dict[str, dict[str, list[Attachment]]] = {}
     for host in site.live:
         for each_ in attached.named(site.facts[host]):
             on.setdefault(each_.network, {}).setdefault(host, []).append(each_)
@@ -578,6 +593,7 @@ def script(
     names: Sequence[str] = (),
     echoes: Sequence[str] = (),
     connections: Sequence[str] = (),
+    virtual: Sequence[str] = (),
     gossip: Sequence[str] = (),
     tools: Sequence[str] = (),
     root: str = "",
@@ -585,7 +601,8 @@ def script(
     """Return the program that reads one host.
 
     peers: the underlay addresses of the other hosts. manages: also read the services of the host's swarm.
-    names, echoes, connections: see `questions`, `echoes` and `connections_of`. gossip: see `tables.asked`. tools: see `gaps.sought`.
+    names, echoes, connections: see `questions`, `echoes` and `connections_of`. virtual: the virtual addresses of services to which
+    connections of containers are looked for. gossip: see `tables.asked`. tools: see `gaps.sought`.
     root: the folder with the engine's data.
     """
     words = {
@@ -597,6 +614,7 @@ def script(
         "NAMES": shlex.join(names) or '""',
         "ECHOES": shlex.join(echoes) or '""',
         "CONNECTIONS": shlex.join(connections) or '""',
+        "VIRTUAL": " or ".join(f"dst {shlex.quote(address)}" for address in virtual),
         "GOSSIP": shlex.join(gossip),
         "LIST_RULES": shlex.quote(LISTED),
         "TOOLS": shlex.join(tools),
@@ -605,6 +623,7 @@ def script(
     programs = {"ASK": "names.pl", "ASK_OTHERS": "echo.pl", "CALL": "call.pl", "TOGETHER": "together.pl"}
     programs = programs if names or echoes or connections else {}
     programs |= {"ASK_ENGINE": "tables.pl"} if gossip else {}
+    programs |= {"FORGOTTEN": "forgotten.pl"} if virtual else {}
     ask = "".join(f"{variable}={shlex.quote(render.text(name))}\n" for variable, name in programs.items())
     return reading.framed("reading the host's kernel", render.filled(render.program("read-kernel.sh"), words), ask)
 
@@ -620,6 +639,7 @@ def observe(
     together = Together(len(names), _DEADLINE, _LEAST)
     manager = swarm.View(site).acting if site.control == "swarm" else ""
     names_, echoes_, connections_ = questions(site), echoes(site), connections_of(site)
+    virtual_ = calls.virtual(site)
 
     def one(name: str) -> Kernel:
         peers = [str(address) for other, address in site.advertise.items() if other != name]
@@ -631,6 +651,7 @@ def observe(
             names=names_.get(name, ()),
             echoes=echoes_.get(name, ()),
             connections=connections_.get(name, ()),
+            virtual=virtual_.get(name, ()),
             gossip=gossip,
             tools=gaps.sought(site.facts[name], manages=manages),
             root=str(site.facts[name].engine.get("DockerRootDir") or ""),
@@ -683,6 +704,7 @@ def _parse_all(found: Kernel) -> None:
         "tables",
         "unanswered",
         "called",
+        "forgotten",
         "resolved",
         "ages",
         "failed",

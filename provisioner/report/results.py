@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Causes without a fault that tests in the lab or on virtual machines make in another way: by an inventory, other images, or steps on several hosts.
 MADE_BY_TESTS = frozenset({
     "acl-denied", "agent-shut-out", "cloned-engine-id", "connection-dropped", "daemon-json-refused", "disk-full",
-    "driver-not-built", "endpoint-left", "engine-too-new", "etcd-data-lost", "foreign-etcd", "ipvs-missing", "kernel-without",
+    "driver-not-built", "endpoint-left", "engine-too-new", "etcd-data-lost", "foreign-etcd", "ipvs-idle", "ipvs-missing", "kernel-without",
     "name-stale", "name-unknown", "names-unresolved", "networks-joined", "newer-version", "no-perl", "no-root", "offload", "overlay-blocked",
     "path-mtu", "published-unanswered", "renamed-host", "resolver-refuses", "resolver-silent", "same-machine", "server-added", "store-forbidden",
     "store-keys-left", "store-shared", "store-unreachable", "store-without-v2", "subnet-overlap", "swarm-fixed", "swarm-leaderless", "table-differs", "vip-unanswered",

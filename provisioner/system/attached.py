@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 
 CONTAINERS = Request(
     "containers", ENGINE, "/containers/json?all=1", quick=True
-)  # on_shared() and names() read its answer
+)  # attachments() and names() read its answer
 _STOPPED = frozenset({"created", "exited", "dead"})  # states in which a container has no endpoint
 _SHORT = 12  # characters of a container's ID that are one of its names on every network
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)  # a name that one question can hold
-_ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
-_GIVEN = ("NetworkID", "IPAddress", "MacAddress", "EndpointID")  # keys of an endpoint
 _LIVES = frozenset({"running", "paused"})  # states in which a container has its namespace
 _NO_NETWORK = frozenset({"default", "bridge", "host", "none"})  # modes that name no network of a cluster
 _SERVICE = "com.docker.swarm.service.id"  # a label
@@ -83,75 +81,91 @@ def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()
 
     started: leave out stopped containers. also: names of more networks to include, of any scope.
     """
-    local = {name for name, network in facts.networks.items() if network.get("Scope", "local") == "local"} - set(also)
-    found = {}
-    for container in facts.http("containers").body or ():
-        if _SERVICE in (container.get("Labels") or {}):
-            continue  # a task of a service: the swarm moves it
-        if started and container.get("State") in _STOPPED:
-            continue
-        networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
-        on = set(networks) - local if facts.networks else set(networks) & set(also)
-        if on:
-            found[_name(container)] = tuple(sorted(on))
-    return dict(sorted(found.items()))
+    found: dict[str, list[str]] = {}
+    for each in attachments(facts):
+        on = (each.shared or each.network in also) if facts.networks else each.network in also
+        if on and not each.service and not (started and each.state in _STOPPED):  # the swarm moves tasks of services
+            found.setdefault(each.name, []).append(each.network)
+    return {name: tuple(sorted(networks)) for name, networks in sorted(found.items())}
 
 
 @dataclass(frozen=True)
-class Named:
-    """A running container on a network, and what other containers there call it."""
+class Attachment:
+    """A container on a network, and what the engine gave it there; "" is what the engine does not say.
 
-    network: str
+    id, network_id, endpoint: the IDs of the container, of the network, and of the container there. state: such as "running".
+    service: the ID of its service, if it is a task. shared: whether the network is not the host's own.
+    """
+
     name: str
     id: str
-    address: str
-
-
-def named(facts: Facts) -> Iterator[Named]:
-    """Yield the running containers on networks that are not the host's own. Services' containers and probes are left out."""
-    local = {name for name, network in facts.networks.items() if network.get("Scope", "local") == "local"}
-    for container in facts.http("containers").body or ():
-        name, number = _name(container), str(container["Id"])[:_SHORT]
-        left_out = name.startswith(PROBE) or _SERVICE in (container.get("Labels") or {})
-        if left_out or container.get("State") != "running" or not (_LABEL.fullmatch(name) and _LABEL.fullmatch(number)):
-            continue
-        for network, found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
-            address = found.get("IPAddress") if isinstance(found, dict) else ""
-            if network not in local and address and _ADDRESS.fullmatch(str(address)):
-                yield Named(network, name, number, str(address))
-
-
-def ids(facts: Facts) -> dict[str, str]:
-    """Return ID -> name, of the running containers on networks that are not the host's own. Probes are left out."""
-    local = {name for name, network in facts.networks.items() if network.get("Scope", "local") == "local"}
-    found = {}
-    for container in facts.http("containers").body or ():
-        on = set((container.get("NetworkSettings") or {}).get("Networks") or {}) - local
-        if on and container.get("State") == "running" and not _name(container).startswith(PROBE):
-            found[str(container["Id"])] = _name(container)
-    return found
-
-
-@dataclass(frozen=True)
-class Attached:
-    """A running container's address on a network that is not the host's own. network: the ID. service: the ID, if it is a task."""
-
+    state: str
     network: str
-    address: str
+    network_id: str = ""
+    address: str = ""
+    mac: str = ""
+    endpoint: str = ""
     service: str = ""
+    shared: bool = False
+
+    @property
+    def short(self) -> str:
+        """The start of its ID, which is one of its names on every network."""
+        return self.id[:_SHORT]
 
 
-def running(facts: Facts) -> Iterator[Attached]:
-    """Yield the addresses of running containers on networks that are not the host's own. Probes are left out."""
-    local = {str(each.get("Id")) for each in facts.networks.values() if each.get("Scope", "local") == "local"}
+def attachments(facts: Facts) -> Iterator[Attachment]:
+    """Yield all containers on all networks, also stopped ones. A malformed address is left out."""
+    local = {name for name, network in facts.networks.items() if network.get("Scope", "local") == "local"}
     for container in facts.http("containers").body or ():
-        if container.get("State") != "running" or _name(container).startswith(PROBE):
-            continue
         service = str((container.get("Labels") or {}).get(_SERVICE, ""))
-        for found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).values():
-            network, address = (str((found or {}).get(key, "")) for key in ("NetworkID", "IPAddress"))
-            if network not in local and _ADDRESS.fullmatch(address):
-                yield Attached(network, address, service)
+        for network, found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
+            given = found if isinstance(found, dict) else {}
+            mac = str(given.get("MacAddress") or "")
+            yield Attachment(
+                _name(container),
+                str(container["Id"]),
+                str(container.get("State")),
+                network,
+                str(given.get("NetworkID") or ""),
+                _address(given.get("IPAddress")),
+                mac if _MAC.fullmatch(mac) else "",
+                str(given.get("EndpointID") or ""),
+                service,
+                network not in local,
+            )
+
+
+def _address(text: object) -> str:
+    with suppress(ValueError):
+        return str(IPv4Address(str(text)))
+    return ""
+
+
+def running(facts: Facts) -> Iterator[Attachment]:
+    """Yield running containers with an address on networks that are not the host's own. Probes are left out."""
+    for each in attachments(facts):
+        if each.shared and each.address and each.state == "running" and not each.name.startswith(PROBE):
+            yield each
+
+
+def named(facts: Facts) -> Iterator[Attachment]:
+    """Yield those of `running` that others reach by their name and by the start of their ID. Services' containers are left out."""
+    return (
+        each
+        for each in running(facts)
+        if not each.service and _LABEL.fullmatch(each.name) and _LABEL.fullmatch(each.short)
+    )
+
+
+def present(facts: Facts) -> Iterator[Attachment]:
+    """Yield the running and paused containers with an address and a MAC address on a network."""
+    return (each for each in attachments(facts) if each.state in _LIVES and each.address and each.mac)
+
+
+def started(facts: Facts) -> Iterator[Attachment]:
+    """Yield the containers on networks that are not stopped."""
+    return (each for each in attachments(facts) if each.state not in _STOPPED)
 
 
 def detached(facts: Facts) -> dict[str, str]:
@@ -170,41 +184,6 @@ def detached(facts: Facts) -> dict[str, str]:
         if shared and settings and not settings.get("Networks") and container.get("State") == "running":
             found[_name(container)] = network
     return found
-
-
-def started_on(facts: Facts) -> Iterator[tuple[str, str, str]]:
-    """Yield (container, network, the network's ID) for containers that are not stopped. The ID is "" if the engine omits it."""
-    for container in facts.http("containers").body or ():
-        if container.get("State") not in _STOPPED:
-            for network, found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
-                number = found.get("NetworkID") if isinstance(found, dict) else ""
-                yield _name(container), network, str(number or "")
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """A running or paused container on a network, with what the engine gave it there. number: the network's ID. endpoint: its own ID there."""
-
-    name: str
-    network: str
-    number: str
-    address: str
-    mac: str
-    endpoint: str
-
-
-def attachments(facts: Facts) -> Iterator[Attachment]:
-    """Yield the containers with an IPv4 address and a MAC address on a network."""
-    for container in facts.http("containers").body or ():
-        if container.get("State") not in _LIVES:
-            continue
-        for network, found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
-            words = [str(found.get(key) or "") for key in _GIVEN] if isinstance(found, dict) else [""] * len(_GIVEN)
-            with suppress(ValueError):
-                if _MAC.fullmatch(words[2]):
-                    yield Attachment(
-                        _name(container), network, words[0], str(IPv4Address(words[1])), words[2], words[3]
-                    )
 
 
 def published(facts: Facts, port: str) -> str:

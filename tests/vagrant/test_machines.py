@@ -51,7 +51,16 @@ MOUNTS = " ".join(
 )
 SERVER = (
     "use Socket; socket S, PF_INET, SOCK_STREAM, 6; setsockopt S, SOL_SOCKET, SO_REUSEADDR, 1;"
-    " bind S, sockaddr_in(8080, INADDR_ANY) or die; listen S, 9; close C while accept C, S"
+    " bind S, sockaddr_in(8080, INADDR_ANY) or die; listen S, 9; push @held, $_ while accept $_ = undef, S"
+)
+CLIENT = (
+    "use Socket; socket S, PF_INET, SOCK_STREAM, 6; connect S, sockaddr_in(8080, inet_aton(q(web))) or die; sleep 900"
+)
+# Sets IPVS's time limits in seconds for connections, and for connections that end, in a load balancer's namespace (ip_vs.h:
+# IP_VS_SO_SET_TIMEOUT).
+LIMIT = (
+    "nsenter --net=$(ls -d /var/run/docker/netns/lb_*) perl -e 'socket S, 2, 3, 255 or die; setsockopt S, 0, 1162, pack(q(i3),"
+    " {seconds}, 120, 300) or die $!'"
 )
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(2 * VAGRANT_UP)]
@@ -243,6 +252,18 @@ def test_published_ports_and_virtual_addresses_of_services(training):
         f"for n in $(seq 60); do docker node ls | grep -c Ready.*Active | grep -q 2 && break; sleep 2; done; timeout 120 {service}",
     )
     assert "virtual address of web" in running(training)
+    # The load balancer of node2 forgets a connection without data, as it otherwise does after 15 minutes.
+    training.sh(
+        "node2",
+        f"{LIMIT.format(seconds=2)}; docker run -d --name client --network sealed {MOUNTS} tests/box perl -e {shlex.quote(CLIENT)}"
+        " && sleep 8 && docker exec client true",
+    )
+    found = examined(training)["causes"]
+    assert [(cause["id"], cause["hosts"], cause["severity"]) for cause in found] == [
+        ("ipvs-idle", ["node2"], "warning")
+    ]
+    assert "client from port" in found[0]["evidence"][0]
+    training.sh("node2", f"{LIMIT.format(seconds=900)}; docker rm -f client")
     # The routing mesh of node2 loses what comes from other hosts.
     mesh = "nsenter --net=/var/run/docker/netns/ingress_sbox iptables"
     training.sh("node2", f"{mesh} -I INPUT -p tcp --dport 8080 -j DROP")

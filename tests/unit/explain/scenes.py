@@ -246,7 +246,7 @@ def running(name: str, number: str = NETWORK, network: str = "demo", **more: obj
     return {
         **container(name, network),
         "State": "running",
-        "NetworkSettings": {"Networks": {network: {"NetworkID": number}}},
+        "NetworkSettings": {"Networks": {network: {"NetworkID": number, "IPAddress": "10.99.0.9"}}},
         **more,
     }
 

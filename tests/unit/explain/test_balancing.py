@@ -163,3 +163,59 @@ def test_the_program_tells_accepted_refused_and_lost_connections_apart():
             filler.close()
     assert said.stdout == f"asked 4\n{accepted} open\n{accepted} open\n{refused} refused\n{lost} silent\n"
     assert said.stderr == ""
+
+
+# -- connections that a load balancer has forgotten -----------------------------------------------------------------------
+
+IPVS = """Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
+TCP 0A63000B 9C40 0A630004 1F90 0A63000C 1F90 ESTABLISHED     897
+UDP 0A63000B 9C41 0A630004 1F90 0A63000C 1F90 UDP             297
+"""
+
+
+def missing(*connections, table=IPVS):
+    argv = ["perl", "-e", render.text("forgotten.pl"), *(end for each in connections for end in each)]
+    return subprocess.run(argv, input=table, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+
+
+def test_connections_that_the_load_balancers_lack_are_listed():
+    known, other = ("10.99.0.11:40000", "10.99.0.4:8080"), ("10.99.0.11:40001", "10.99.0.4:8080")
+    mapped = ("[::ffff:10.99.0.11]:40000", "[::ffff:10.99.0.4]:8080")
+    assert missing(known, mapped, other) == [" ".join(other)]
+    assert missing(known, table="") == [" ".join(known)]
+    assert missing() == []
+
+
+LINKS = '[{"ifname": "eth0", "address": "02:42:0a:63:00:05"}]'
+BALANCER = '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.99.0.4", "prefixlen": 32}]}]'
+
+
+def forgetful(lines, *, addresses=BALANCER):
+    raw = {"forgotten": lines, "space:lb_n:links": LINKS, "space:lb_n:addresses": addresses}
+    facts = cluster()
+    containers = list(facts["node2"].http("containers").body)
+    containers[0]["NetworkSettings"]["Networks"]["demo"] |= {"MacAddress": "02:42:0a:63:00:0c", "EndpointID": "e"}
+    facts["node2"] = with_http(facts["node2"], "containers", containers)
+    return replace(seen(facts), observed=Observed(kernels={"node2": Kernel(raw)}))
+
+
+def test_a_connection_that_a_load_balancer_has_forgotten_is_a_warning():
+    (cause,) = explain(forgetful("10.99.0.12:40000 10.99.0.4:8080\n10.99.0.12:40001 10.99.0.4:8080\n"))
+    assert (cause.id, cause.hosts, causes.warns(cause)) == ("ipvs-idle", ("node2",), True)
+    assert "\n".join(cause.evidence) == (
+        "2 connections to 10.99.0.4:8080, the virtual address of web, are open in containers and unknown to the load balancer:"
+        " c-10.99.0.12 from port 40000, c-10.99.0.12 from port 40001"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "addresses"),
+    [
+        ("", BALANCER),
+        ("10.99.0.12:40000 10.99.0.9:8080\n", BALANCER),  # no service has this address
+        ("10.99.0.99:40000 10.99.0.4:8080\n", BALANCER),  # the container has gone
+        ("10.99.0.12:40000 10.99.0.4:8080\n", "[]"),  # this host has no load balancer for it
+    ],
+)
+def test_other_connections_are_not_forgotten(lines, addresses):
+    assert explain(forgetful(lines, addresses=addresses)) == ()
