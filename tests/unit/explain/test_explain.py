@@ -29,7 +29,7 @@ from scenes import (
 )
 
 from provisioner import causes
-from provisioner.explain import explain, explained, paths, problems, suspected, well
+from provisioner.explain import explain, explained, of_paths, paths, problems, suspected, well
 from provisioner.model import Action, Drift, Failure, Kind, Outcome, Pair, Problem, ProofResult, State
 from provisioner.observe import Observed, Wanted
 from provisioner.observe.drops import Drop, Drops
@@ -963,3 +963,24 @@ def test_the_first_of_causes_with_one_rule_is_what_containers_feel(site):
     seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED, GOSSIP: DROPPED}, tcp={SERVER: silent}))
     found = explain(failed(seen, ("node1", "node2"), problem=Problem("overlay-blocked", "node2", "", {"port": DATA})))
     assert [each.id for each in found] == ["vxlan-blocked", "gossip-udp", "store-blocked"]
+
+
+def test_a_cause_on_several_hosts_is_one_cause_though_its_cure_names_the_host(site):
+    found = [Problem("conntrack-full", host, f"full on {host}", {"host": host, "twice": 8}) for host in HOSTS]
+    (cause,) = explain(replace(healthy(site), findings=tuple(found)))
+    assert cause.hosts == tuple(HOSTS)
+    assert of_diagnosis(cause)["commands"] == [command for each in found for command in causes.to_run(each)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "all_"),
+    [
+        (blocked, True),
+        (lambda seen: replace(blocked(seen), lost={"node3": Failure("node3: silent", "unreachable")}), True),
+        (lambda seen: replace(blocked(seen), findings=(Problem("disk-full", "node3", "full"),)), False),
+        (lambda seen: with_kernel(blocked(seen), "node1", "sysctl", lambda _: "net.ipv4.ip_forward=0"), False),
+    ],
+    ids=["a port", "a port and a lost host", "a finding of a check", "a setting"],
+)
+def test_paths_explain_everything_or_not(site, seen, all_):
+    assert of_paths(seen(healthy(site))) is all_

@@ -1,12 +1,15 @@
-"""Hosts whose engine was late: a run that changes nothing gives them less time, and then stops reading them."""
+"""When hosts are read: at once when they are connected. A run that changes nothing gives late ones less time, and then stops reading them."""
 
 from __future__ import annotations
 
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
 
+from provisioner.errors import Unreachable
 from provisioner.model import Result
+from provisioner.runner import session as runner_session
 from provisioner.runner.session import Session
 from provisioner.system.facts import TOO_LATE
 from provisioner.system.request import ENGINE, Request
@@ -57,3 +60,22 @@ def test_a_run_that_changes_hosts_has_patience(session):
     for _ in range(3):
         assert set(session.read(session.connections)) == {"node1", "node2"}
     assert LIMIT not in session.connections["node2"].scripts[-1]
+
+
+def test_a_host_is_read_while_another_one_is_not_connected_yet(session, monkeypatch):
+    read, silent = Event(), Unreachable("no answer", host="node2")
+    fast = Connection(b"")
+    fast.name, fast.read = "node1", lambda *_, **__: read.set() or Result(0, "", "", b"")
+
+    def connect_all(targets, *, on_connected, **_):
+        on_connected(fast)
+        assert read.wait(10), "node1 is read before node2 has ended"
+        return {target.name: fast if target.name == "node1" else silent for target in targets}
+
+    monkeypatch.setattr(runner_session, "connect_all", connect_all)
+    session.observer = SimpleNamespace(event=lambda _: None)
+    session.connections.clear()
+    session.connect(("node1", "node2"))
+    assert (list(session.connections), list(session.lost)) == (["node1"], ["node2"])
+    fast.read = None
+    assert set(session.read(session.connections)) == {"node1"}, "it is not read again"

@@ -27,3 +27,12 @@ def test_one_host_has_nobody_to_be_compared_with():
     together = Together(1, 60.0)
     deadline = together.deadline()
     assert deadline.seconds == 60.0
+
+
+def test_hosts_that_do_not_take_part_are_not_waited_for():
+    together = Together(4, 60.0, least=15.0)
+    deadline = together.deadline()
+    together.ended()
+    assert deadline.seconds == 60.0
+    together.among(2)
+    assert deadline.seconds == 15.0
