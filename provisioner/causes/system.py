@@ -32,6 +32,7 @@ FAMILY = Family(
             " changes nothing there. Perl is part of every Debian and Ubuntu, but not of every minimal installation of other"
             " distributions.",
             "install Perl on the host ({command}) and run again",
+            explains=("advertise", "drift", "host-lost"),
         ),
         Cause(
             "no-systemd",

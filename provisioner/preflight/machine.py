@@ -48,6 +48,8 @@ def no_perl(site: Site) -> Iterator[Problem]:
         facts = site.facts[name]
         if "perl" not in facts.programs:
             what = "it has no Perl"
+        elif not facts.perl_runs:
+            what = f"its Perl ({facts.programs['perl']}) does not run"
         elif facts.perl_lacks:
             what = f"its Perl lacks the modules {', '.join(facts.perl_lacks)}"
         else:

@@ -206,6 +206,11 @@ class Facts:
         """The host's package manager; None if it has no supported one."""
         return packages.of(self.programs)
 
+    @property
+    def perl_runs(self) -> bool:
+        """Whether the Perl program that reads the host printed anything: it always lists the addresses."""
+        return "addresses" in self.raw
+
     @cached_property
     def perl_lacks(self) -> tuple[str, ...]:
         """The modules that our programs need and this host's Perl does not have."""

@@ -56,6 +56,13 @@ def test_the_command_is_that_of_the_hosts_own_package_manager(inventory, manager
     assert packages.to_install_perl({manager}) in command or manager == "pkg"
 
 
+def test_a_perl_that_does_not_run_is_named_before_what_it_would_have_read(inventory):
+    facts = without_perl(capture("settled-node1"))
+    system = facts.raw["system"] + "\nprogram=perl /usr/bin/perl"
+    (problem,) = problems(inventory, Facts({**facts.raw, "system": system}))
+    assert (problem.id, problem.evidence[:40]) == ("no-perl", "its Perl (/usr/bin/perl) does not run (D")
+
+
 def test_modules_that_are_missing_are_named(inventory):
     (problem,) = problems(inventory, with_raw(capture("bare"), perl="IO::Socket Socket\n"))
     assert problem.evidence == "its Perl lacks the modules IO::Socket, Socket (Debian GNU/Linux 11 (bullseye))"
