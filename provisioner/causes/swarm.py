@@ -113,7 +113,7 @@ FAMILY = Family(
                 " join-token worker, on {manager}); then remove its old node: docker node rm --force {node}"
             },
             explains=("probe-failed", "overlay-blocked", "names-unresolved", "network-detached"),
-            drifts=("swarm",),
+            drifts=("swarm", "stale-node"),
         ),
         Cause(
             "networking-off",

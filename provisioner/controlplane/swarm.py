@@ -357,8 +357,14 @@ class View:
         return next(iter(self._at(host)), {})
 
     def stale(self, host: str) -> list[Mapping[str, Any]]:
-        """Return the nodes that a host left behind when it left the swarm. A host that does not answer has none for certain."""
+        """Return the nodes that a host left behind when it left the swarm.
+
+        A host that does not answer has none for certain, nor has one whose engine does not.
+        """
         if host not in self.site.live:
+            return []
+        facts = self.site.facts[host]
+        if "dockerd" in facts.programs and not swarm_info(facts):
             return []
         own = str(swarm_info(self.site.facts[host]).get("NodeID", ""))
         return [node for node in self._at(host) if node["ID"] != own and (own or is_down(node))]

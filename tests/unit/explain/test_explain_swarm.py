@@ -39,9 +39,10 @@ def test_a_node_that_left_explains_that_no_container_starts_there():
     probe = Problem("probe-failed", "node2", "network demo not found", network="demo")
     proof = ProofResult("overlay", "demo", State.FAILED, problems=(probe,))
     drift = Outcome("node2", "swarm", State.DRIFTED, (Drift(Kind.SWARM, "the swarm"),))
-    (found,) = explain(seen(FOUND | {"node2": out("node2")}, proofs=(proof,), outcomes=(drift,)))
+    former = Outcome("node1", "swarm", State.DRIFTED, (Drift(Kind.STALE_NODE, "node2"),))
+    (found,) = explain(seen(FOUND | {"node2": out("node2")}, proofs=(proof,), outcomes=(drift, former)))
     assert (found.id, found.hosts) == ("node-left", ("node2",))
-    assert [each.id for each in found.explained] == ["drift", "probe-failed"]
+    assert [each.id for each in found.explained] == ["drift", "drift", "probe-failed"]
     assert f"docker node rm --force {IDS['node2']}" in causes.cure(found.problems[0])
 
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import pytest
-from captured import HOSTS, with_file, with_http, with_info
+from captured import HOSTS, with_file, with_http, with_info, with_raw
 from swarms import ADDRESSES, FOUND, IDS, another, fresh, labelled, out, put, with_managers
 
 from provisioner import preflight, render, wording
@@ -252,6 +252,19 @@ class TestOtherSwarms:
         )
         assert View(whole).member("node2") is Member.OURS
         assert SWARM.drift(whole, "node2") == ()
+
+    @pytest.mark.parametrize(("engine", "left"), [("out of the swarm", 1), ("silent", 0), ("not installed", 1)])
+    def test_a_node_that_is_down_is_left_behind_only_if_the_engine_says_so(self, site, engine, left):
+        facts = out("node2") if engine == "out of the swarm" else with_http(FOUND["node2"], "info", "000 timeout")
+        if engine == "not installed":
+            system = facts.raw["system"].replace("program=dockerd ", "program=other ")
+            facts = with_raw(facts, system=system)
+        nodes = [
+            {**node, "Status": {**node["Status"], "State": "down" if node["ID"] == IDS["node2"] else "ready"}}
+            for node in FOUND["node1"].http("nodes").body
+        ]
+        whole = site({**FOUND, "node1": with_http(FOUND["node1"], "nodes", nodes), "node2": facts})
+        assert len(View(whole).stale("node2")) == left
 
     def test_a_swarm_made_by_hand_is_taken_over_if_most_hosts_are_in_it(self, site):
         by_hand = labelled(FOUND["node1"], "")
