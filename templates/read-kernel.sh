@@ -57,10 +57,10 @@ f stopped "$(printf '%s\n' "$units" | awk -F= '
   }
   $1 == "Id" { u = $2 } $1 == "MainPID" { p = $2 } /^$/ { end() } END { end() }')"
 # Services that failed, and those that systemd starts again and again: unit, state, and the line of their log that says most. One that
-# systemd has restarted twice, the last time seconds ago, runs for a moment.
+# systemd has restarted twice, the last time seconds ago, runs for a moment, or starts again just now.
 f ended "$(read -r up _ </proc/uptime; printf '%s\n' "$units" | awk -F= -v up="$up" '
   function end() {
-    if (of["SubState"] == "running" && of["NRestarts"] > 1 && up - of["ActiveEnterTimestampMonotonic"] / 1e6 < 5) of["SubState"] = "auto-restart"
+    if (of["NRestarts"] > 1 && (of["SubState"] == "start" || of["SubState"] == "running" && up - of["ActiveEnterTimestampMonotonic"] / 1e6 < 5)) of["SubState"] = "auto-restart"
     if (of["Id"] != "" && (of["ActiveState"] == "failed" || of["SubState"] ~ /^auto-restart/)) print of["Id"], of["SubState"]
     split("", of)
   }

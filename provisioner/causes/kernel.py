@@ -377,7 +377,8 @@ FAMILY = Family(
             Severity.ERROR,
             "No container runs or starts on this host, and the other engines do not reach it. Without containerd, running containers"
             " continue, and none starts.",
-            "start the engine; `provisioner up INVENTORY` does that too",
+            "start the engine; `provisioner up INVENTORY` does that too. If it fails again, correct what its log complains about"
+            " (journalctl -u docker)",
             variants={
                 "hangs": "the engine runs but does not answer: check journalctl -u docker, the disk, and firewall rules that drop"
                 " loopback",
