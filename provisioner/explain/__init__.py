@@ -304,7 +304,7 @@ def _related(cause: Problem, consequence: Problem) -> bool:
         return True  # what one host says of the store concerns all hosts
     here, there = {cause.host, cause.target} - {""}, {consequence.host, consequence.target} - {""}
     if consequence.id == "drift":  # a manager's drift can be about another host's node
-        there |= {consequence.values["target"]} & here
+        there |= {str(consequence.values["target"])} & here
     if cause.target and consequence.target and consequence.id in _OF_A_PATH:
         return here == there
     return not here or not there or bool(here & there)
