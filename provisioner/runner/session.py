@@ -34,6 +34,7 @@ _READING = 60.0  # seconds to read one host's facts
 _LEAST, _LEAST_AGAIN = 15.0, 10.0  # seconds that a host gets in any case, for the first and for later readings
 _BRIEF = 2  # seconds for an answer of an engine or a store that was late at the last reading
 _ENOUGH = 2  # late readings in a row, after which the host is not read again
+_FRESH = 1.0  # seconds before the last host is connected, from which on facts are new enough
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class _Reading:
     known: Mapping[str, Facts]
     through: tuple[Request, ...]
     together: Together
+    began: dict[str, float] = field(default_factory=dict)  # host -> when its reading began (time.monotonic)
 
     def one(self, name: str) -> Facts:
+        self.began[name] = time.monotonic()
         script = self.scripts[self.session.limit(name)]
         found = self.session.read_one(name, script, self.known.get(name), self.through, self.together.deadline())
         self.together.ended()
@@ -89,8 +92,8 @@ class Session:
     def connect(self, names: Iterable[str] = ()) -> None:
         """Connects to these hosts, by default all of the inventory. Unreachable ones drop out.
 
-        The facts of a host are requested as soon as it is connected, so a host that does not answer delays no other. The next
-        `read` returns them.
+        The facts of a host are requested as soon as it is connected, and the next `read` returns them. If others take long to connect,
+        hosts are read again then, except for those whose engine or store was late.
         """
         names = tuple(names) or tuple(self.inventory.hosts)
         began = time.monotonic()
@@ -121,6 +124,9 @@ class Session:
         others = {name: connection for name, connection in self.connections.items() if name not in connected}
         self.connections = others | connected
         first.together.among(len(connected))
+        ended = time.monotonic()
+        old = [name for name, at in first.began.items() if at < ended - _FRESH and self._begun[name].done()]
+        self._begun = {name: begun for name, begun in self._begun.items() if name not in old or self.late.get(name)}
         outcomes = [Outcome(name, "connect", State.SETTLED) for name in names]
         outcomes = [o.failed(self.lost[o.host]) if o.host in self.lost else o for o in outcomes]
         self.emit(PhaseEnded("connect", tuple(outcomes), time.monotonic() - began))

@@ -62,20 +62,29 @@ def test_a_run_that_changes_hosts_has_patience(session):
     assert LIMIT not in session.connections["node2"].scripts[-1]
 
 
-def test_a_host_is_read_while_another_one_is_not_connected_yet(session, monkeypatch):
+@pytest.mark.parametrize(
+    ("fresh", "raw", "readings"),
+    [(1.0, b"", 1), (-60.0, b"", 2), (-60.0, b"x" + TOO_LATE, 1)],
+    ids=["at once", "the other host took long", "it took long, but this one was late"],
+)
+def test_a_host_is_read_while_another_one_is_not_connected_yet(session, monkeypatch, fresh, raw, readings):
+    """fresh: seconds before the end of all connections, from which on a reading counts."""
     read, silent = Event(), Unreachable("no answer", host="node2")
-    fast = Connection(b"")
-    fast.name, fast.read = "node1", lambda *_, **__: read.set() or Result(0, "", "", b"")
+    fast = Connection(raw)
+    fast.name, answer = "node1", fast.read
+    fast.read = lambda *args, **more: (read.set(), answer(*args, **more))[1]
 
     def connect_all(targets, *, on_connected, **_):
         on_connected(fast)
         assert read.wait(10), "node1 is read before node2 has ended"
+        session._begun["node1"].result(10)
         return {target.name: fast if target.name == "node1" else silent for target in targets}
 
     monkeypatch.setattr(runner_session, "connect_all", connect_all)
+    monkeypatch.setattr(runner_session, "_FRESH", fresh)
     session.observer = SimpleNamespace(event=lambda _: None)
     session.connections.clear()
     session.connect(("node1", "node2"))
     assert (list(session.connections), list(session.lost)) == (["node1"], ["node2"])
-    fast.read = None
-    assert set(session.read(session.connections)) == {"node1"}, "it is not read again"
+    assert set(session.read(session.connections)) == {"node1"}
+    assert len(fast.scripts) == readings
