@@ -173,7 +173,7 @@ of_spaces() {
   # Those that the load balancers have forgotten (IPVS).
   case $held in *[0-9]*)
     # shellcheck disable=SC2086 # split on purpose
-    f forgotten "$(for s in $balancers; do nsenter "--net=$s" cat /proc/net/ip_vs_conn 2>/dev/null; done | perl -e "$FORGOTTEN" $held)"
+    f forgotten "$(set -f; for s in $balancers; do nsenter "--net=$s" cat /proc/net/ip_vs_conn 2>/dev/null; done | perl -e "$FORGOTTEN" $held)"
     ;;
   esac
   f idle "$idle"

@@ -359,14 +359,14 @@ class View:
     def stale(self, host: str) -> list[Mapping[str, Any]]:
         """Return the nodes that a host left behind when it left the swarm.
 
-        A host that does not answer has none for certain, nor has one whose engine does not.
+        None if the host does not answer, or if its engine does not: it may still be in the swarm.
         """
         if host not in self.site.live:
             return []
-        facts = self.site.facts[host]
-        if "dockerd" in facts.programs and not swarm_info(facts):
+        facts, info = self.site.facts[host], swarm_info(self.site.facts[host])
+        if "dockerd" in facts.programs and not info:
             return []
-        own = str(swarm_info(self.site.facts[host]).get("NodeID", ""))
+        own = str(info.get("NodeID", ""))
         return [node for node in self._at(host) if node["ID"] != own and (own or is_down(node))]
 
     def _at(self, host: str) -> list[Mapping[str, Any]]:

@@ -102,7 +102,7 @@ def explaining() -> ModuleType:
 
 
 def seen(run: Run) -> Seen:
-    """Everything that a run has seen so far: the same object as before if nothing is new, since it keeps what is computed from it."""
+    """Everything that a run has seen so far; the same object as before if nothing is new."""
     module = explaining()
     made: Seen = module.Seen(
         run.site,
@@ -113,9 +113,13 @@ def seen(run: Run) -> Seen:
         dict(run.session.lost),
         run.earlier,
     )
-    if made != run.seen:
-        run.seen = made
+    run.seen = _latest(run.seen, made)
     return run.seen
+
+
+def _latest(before: Seen | None, now: Seen) -> Seen:
+    """Return the earlier object if nothing is new: it keeps what was computed from it."""
+    return before if before is not None and before == now else now
 
 
 def suspects(run: Run) -> bool:
@@ -206,6 +210,7 @@ class Hopeless:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.looked = False
+        self.seen: Seen | None = None
 
     def __call__(self, missing: frozenset[tuple[str, str]], waited: float) -> bool:
         """Whether waiting longer can't help. missing: pairs that are not proven yet. waited: seconds so far."""
@@ -232,4 +237,5 @@ class Hopeless:
     def _seen(self) -> Seen:
         run = self.run
         made: Seen = explaining().Seen(run.site, run.observed, lost=dict(run.session.lost), earlier=run.earlier)
-        return made
+        self.seen = _latest(self.seen, made)
+        return self.seen

@@ -46,10 +46,8 @@ class _Reading:
     known: Mapping[str, Facts]
     through: tuple[Request, ...]
     together: Together
-    began: dict[str, float] = field(default_factory=dict)  # host -> when its reading began (time.monotonic)
 
     def one(self, name: str) -> Facts:
-        self.began[name] = time.monotonic()
         script = self.scripts[self.session.limit(name)]
         found = self.session.read_one(name, script, self.known.get(name), self.through, self.together.deadline())
         self.together.ended()
@@ -100,8 +98,10 @@ class Session:
         self.emit(PhaseBegan("connect", "Connect", names))
         first = self._reading(names)
         pool = ThreadPoolExecutor(len(names), thread_name_prefix="host")
+        since: dict[str, float] = {}  # host -> when its reading began
 
         def begin(connection: Connection) -> None:
+            since[connection.name] = time.monotonic()
             self.connections[connection.name] = connection  # `close` needs it, also if the run is interrupted now
             self._begun[connection.name] = pool.submit(first.one, connection.name)
 
@@ -124,8 +124,7 @@ class Session:
         others = {name: connection for name, connection in self.connections.items() if name not in connected}
         self.connections = others | connected
         first.together.among(len(connected))
-        ended = time.monotonic()
-        old = [name for name, at in first.began.items() if at < ended - _FRESH and self._begun[name].done()]
+        old = {name for name, at in since.items() if at < time.monotonic() - _FRESH and self._begun[name].done()}
         self._begun = {name: begun for name, begun in self._begun.items() if name not in old or self.late.get(name)}
         outcomes = [Outcome(name, "connect", State.SETTLED) for name in names]
         outcomes = [o.failed(self.lost[o.host]) if o.host in self.lost else o for o in outcomes]
@@ -163,6 +162,7 @@ class Session:
         known: Mapping[str, Facts] | None = None,
         requests: tuple[Request, ...] = (),
     ) -> _Reading:
+        """Prepares a reading of these hosts; see `read`."""
         known = known or {}
         all_ = requests or self.requests
         direct, through = (tuple(each for each in all_ if each.through is value) for value in (False, True))

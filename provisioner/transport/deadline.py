@@ -28,7 +28,8 @@ class Together:
     def __init__(self, hosts: int, most: float, least: float = 15.0, times: float = 5.0) -> None:
         self._seconds, self._least, self._times = most, least, times
         self._began = time.monotonic()
-        self._hosts, self._ended, self._compared = hosts, 0, False
+        self._hosts, self._compared = hosts, False
+        self._took: list[float] = []  # seconds of the hosts that have ended
         self._deadlines: list[Deadline] = []
         self._lock = Lock()
 
@@ -41,7 +42,7 @@ class Together:
     def ended(self) -> None:
         """One host has ended its work."""
         with self._lock:
-            self._ended += 1
+            self._took.append(time.monotonic() - self._began)
             self._compare()
 
     def among(self, hosts: int) -> None:
@@ -51,9 +52,9 @@ class Together:
             self._compare()
 
     def _compare(self) -> None:
-        if self._ended >= self._hosts / 2 and not self._compared:
+        half = max(-(-self._hosts // 2), 1)
+        if len(self._took) >= half and not self._compared:
             self._compared = True
-            took = time.monotonic() - self._began
-            self._seconds = min(self._seconds, max(self._least, self._times * took))
+            self._seconds = min(self._seconds, max(self._least, self._times * self._took[half - 1]))
             for each in self._deadlines:
                 each.seconds = min(each.seconds, self._seconds)

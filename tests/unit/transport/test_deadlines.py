@@ -36,3 +36,13 @@ def test_hosts_that_do_not_take_part_are_not_waited_for():
     assert deadline.seconds == 60.0
     together.among(2)
     assert deadline.seconds == 15.0
+
+
+def test_the_time_of_hosts_that_do_not_take_part_does_not_count(monkeypatch):
+    now = iter([0.0, 0.0, 1.0, 40.0])
+    monkeypatch.setattr("provisioner.transport.deadline.time.monotonic", lambda: next(now, 40.0))
+    together = Together(4, 60.0, least=2.0)
+    deadline = together.deadline()
+    together.ended()
+    together.among(2)
+    assert deadline.seconds == 5.0, "five times the second that the other host took"
