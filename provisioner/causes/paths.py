@@ -185,10 +185,14 @@ FAMILY = Family(
             "make {host} send from {advertised}: set this source on its route to the other hosts, or remove the NAT rule",
             variants={
                 "route": "set the advertised address as the source of the route",
+                "via": "set the advertised address as the source of the route",
                 "nat": "remove the rule on {host} that translates {advertised}: iptables -t nat -S POSTROUTING; nft list ruleset",
             },
-            commands={"route": ("ip route replace {to} dev {device} src {advertised}",)},
-            touches={"route": "route {to}"},
+            commands={
+                "route": ("ip route replace {to} dev {device} src {advertised}",),
+                "via": ("ip route replace {to} via {gateway} dev {device} src {advertised}",),
+            },
+            touches={"route": "route {to}", "via": "route {to}"},
             explains=(*_OVERLAY, "underlay-blocked"),
         ),
         Cause(

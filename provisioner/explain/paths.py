@@ -190,7 +190,7 @@ def blocked(seen: Seen) -> Iterator[Problem]:
     yield from _apart(seen, {way: whole[way] for way in apart})
     yield from _ports(seen, [each for way, on_it in whole.items() if way not in apart for each in on_it])
     for place, of_it in _by_place(partial).items():
-        yield _problem(seen, "packet-loss", place, of_it)
+        yield from _by_rule(seen, "packet-loss", place, of_it)
 
 
 def published(seen: Seen) -> Iterator[Problem]:
@@ -242,7 +242,7 @@ def _apart(seen: Seen, whole: Mapping[tuple[str, str], list[Lost]]) -> Iterator[
         if len(places) == 1 and (at := places.pop()):
             droppers[at] += on_it
     for at, on_it in droppers.items():
-        yield _problem(seen, "underlay-blocked", ("underlay-blocked", at, ""), on_it)
+        yield from _by_rule(seen, "underlay-blocked", ("underlay-blocked", at, ""), on_it)
     dropped = {(each.source, each.target) for on_it in droppers.values() for each in on_it}
     for source, target in _unordered(way for way in whole if not {way, way[::-1]} & dropped):
         evidence = f"{source} > {target}: no packet passes on {', '.join(each.what for each in whole[source, target])}"
@@ -284,7 +284,7 @@ def _ports(seen: Seen, whole: list[Lost]) -> Iterator[Problem]:
     for kind, found in kinds.items():
         for place, of_it in _by_place(found, kind).items():
             udp_only = kind == "gossip-blocked" and {each.protocol for each in of_it} == {"udp"}
-            yield _problem(seen, "gossip-udp" if udp_only else kind, place, of_it)
+            yield from _by_rule(seen, "gossip-udp" if udp_only else kind, place, of_it)
 
 
 def _kind(each: Lost, data: int, control: str) -> str:
@@ -295,11 +295,32 @@ def _kind(each: Lost, data: int, control: str) -> str:
     return "manager-blocked" if control == "swarm" else "store-blocked"
 
 
+def _by_rule(seen: Seen, name: str, place: Place, found: list[Lost]) -> Iterator[Problem]:
+    """Combine the losses at one place into one problem for each rule that dropped some, with a cure that is the same apart from the rule."""
+    kinds: dict[tuple[str, int, bool], list[Lost]] = defaultdict(list)
+    for each in found:
+        kinds[each.protocol, each.port, each.at == each.source].append(each)
+    parts: dict[str, list[Lost]] = defaultdict(list)
+    for of_it in kinds.values():
+        rule = _rule(seen, place[1], of_it) if place[1] else None
+        parts[rule.where if rule else ""] += of_it
+    unknown = parts.pop("", [])  # what no rule explains can have the same reason as the rest
+    first, *others = parts.values() or [[]]
+    what = _what(found)
+    for part in ([*first, *unknown], *others):
+        problem = _problem(seen, name, place, part)
+        yield replace(problem, values={**problem.values, "protocols": what}) if others else problem
+
+
+def _what(found: Iterable[Lost]) -> str:
+    return ", ".join(dict.fromkeys(each.what for each in found))
+
+
 def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
-    """Combine all losses at one place into one problem."""
+    """Combine losses at one place into one problem."""
     at = place[1]
     ways = sorted({(each.source, each.target) for each in found})
-    what = ", ".join(dict.fromkeys(each.what for each in found))
+    what = _what(found)
     source, target = ways[0]
     reason = _reason(seen, at, found) if at else _Reason(f"between {source} and {target}", "between")
     values = {**_values(what, source, target, at), **reason.values}
@@ -388,6 +409,10 @@ def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
     names the port or the address of the other host, or a policy.
     """
     rules = [rule for rule in seen.observed.underlay.rules.get(at, ()) if not rule.text.startswith(_OF_THE_MESH)]
+    protocols = {each.protocol for each in found}
+    ways = {"output" if each.at == each.source else "input" for each in found}
+    both = {"input", "output", ""} if "tcp" in protocols else {*ways, ""}  # a connection needs answers, too
+    rules = [rule for rule in rules if rule.protocol in {*protocols, ""} and rule.hook in both]
     doubled = any(rule.tool == "iptables-nft-save" for rule in rules)  # nft lists these rules once more
     dropping = [rule for rule in rules if rule.drops and not (doubled and rule.is_of_iptables)]
     counted = [rule for rule in dropping if rule.packets]
@@ -529,23 +554,30 @@ def sources(seen: Seen) -> Iterator[Problem]:
             found[source].append((target, changed[0]))
     for source, of_it in found.items():
         advertised = str(seen.site.advertise[source])
-        wrong = [(target, each) for target, each in of_it if each.sent_from - {advertised}]
+        wrong = {target: each for target, each in of_it if each.sent_from - {advertised}}
         if wrong:
-            yield _mismatch(seen, source, *wrong[0], advertised)
+            yield from _mismatches(seen, source, wrong, advertised)
         else:
             yield from _nat(seen, source, dict(of_it), advertised)
 
 
-def _mismatch(seen: Seen, source: str, target: str, datagrams: Datagrams, advertised: str) -> Problem:
-    evidence = f"{_arrived(source, target, datagrams)}; {source} advertises {advertised}"
+def _mismatches(seen: Seen, source: str, wrong: Mapping[str, Datagrams], advertised: str) -> Iterator[Problem]:
+    """Yield one problem for each route of a host that has another source address than the one that the host advertises."""
     kernel = seen.observed.kernels.get(source)
-    to = str(seen.site.advertise[target])
-    chosen, device = kernel.sources.get(to, ("", "")) if kernel else ("", "")
-    translated = chosen == advertised
-    values = {"host": source, "advertised": advertised, "to": f"{to}/32", "device": device}
-    variant = "nat" if translated else "route" if device else ""
-    where = f"{source}: a NAT rule" if translated else f"{source}: source address of its route to {to}"
-    return Problem("source-mismatch", source, evidence, values, variant, where=where)
+    routes: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for target in wrong:
+        to = str(seen.site.advertise[target])
+        chosen, device = kernel.sources.get(to, ("", "")) if kernel else ("", "")
+        translated = chosen == advertised
+        at, gateway = kernel.route_of(to) if kernel and device and not translated else ("", "")
+        routes[at, gateway, device if at else "nat" if translated else ""].append(target)
+    for (at, gateway, device), targets in routes.items():
+        variant = ("via" if gateway else "route") if at else device
+        values = {"host": source, "advertised": advertised, "to": at, "device": device, "gateway": gateway}
+        evidence = f"{_arrived(source, few(targets), wrong[targets[0]])}; {source} advertises {advertised}"
+        to = at or ", ".join(str(seen.site.advertise[target]) for target in targets)
+        where = f"{source}: a NAT rule" if variant == "nat" else f"{source}: source address of its route to {to}"
+        yield Problem("source-mismatch", source, evidence, values, variant, where=where)
 
 
 def _nat(seen: Seen, source: str, targets: Mapping[str, Datagrams], advertised: str) -> Iterator[Problem]:

@@ -472,6 +472,26 @@ class Kernel:
         """Peer's address -> the gateway to which the kernel sends packets for it, if there is one."""
         return {str(g.get("dst")): str(g["gateway"]) for g in json_list(self.raw, "gets") if g.get("gateway")}
 
+    def route_of(self, address: str) -> tuple[str, str]:
+        """Return (destination, gateway or "") of the route that gives packets to a peer the wrong source address, or of one for this peer alone.
+
+        The route is a peer's own if it is the default route, if a rule selects another table than main, or if the source is not in it.
+        """
+        chosen, device = self.sources.get(address, ("", ""))
+        found = [
+            (IPv4Network(str(route["dst"]), strict=False), str(route.get("gateway", "")))
+            for route in self.routes
+            if (route.get("prefsrc"), route.get("dev"), route.get("table", "main")) == (chosen, device, "main")
+            and route.get("type", "unicast") == "unicast"
+            and route.get("dst", "default") != "default"
+            and not {"metrics", "nexthops"} & route.keys()
+        ]
+        holding = [(network, gateway) for network, gateway in found if IPv4Address(address) in network]
+        if not holding:
+            return f"{address}/32", self.gateways.get(address, "")
+        network, gateway = max(holding, key=lambda each: each[0].prefixlen)
+        return str(network), gateway
+
     @cached_property
     def unrouted(self) -> dict[str, str]:
         """Peer's address -> why the kernel has no route to it, as `ip route get` says it."""

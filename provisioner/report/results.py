@@ -30,9 +30,9 @@ PATH = Path(__file__).parents[2] / "docs" / "results.json"
 _HEAD = """\
 ## Tried in the lab
 
-Each fault of the lab is made on three hosts, and then `doctor` and `doctor --fix` run. The seconds are the medians of whole runs,
-controller and hosts on one machine with two cores{load}. `doctor --fix` looks twice, before and after the cure.
-"commands": somebody typed the commands of the report, and looked again; "`up`": `provisioner up` repaired it; "by hand": the cure is only words. Results of a swarm, and of hosts
+Each fault of the lab is made on three hosts. Then `doctor` runs ("found"), the cure of its report runs, and `verify` passes ("fixed", the time from
+the end of `doctor`). The seconds are the medians of whole runs, controller and hosts on one machine with two cores{load}.
+"commands": `doctor --fix` leaves the commands of the report to you; "`up`": `provisioner up` repairs it; "by hand": the cure is only words. Results of a swarm, and of hosts
 on two segments with a router between them ("routed"), are marked. "by tests": the lab
 has no fault of this cause, and tests make it there, or on virtual machines, in another way. "constructed": it is tested with constructed observations only;
 [the reasons](decisions/causes.md#causes-that-the-lab-does-not-make). [How to measure again](lab.md#results-of-the-doctor).

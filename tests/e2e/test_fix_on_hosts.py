@@ -1,7 +1,4 @@
-"""`doctor --fix` on real hosts: what it can cure is cured, by the commands that it names and no others.
-
-Cures that it leaves to people are pasted here: what a report says is what is typed.
-"""
+"""`doctor --fix` on real hosts: what it can cure is cured, by the commands that it names and no others."""
 
 from __future__ import annotations
 
@@ -16,25 +13,16 @@ import pytest
 from provisioner import cli
 from provisioner.causes import CAUSES
 from provisioner.lab import FAULTS
-from tests import results
-from tests.e2e.test_doctor import back, chosen, containers, settle
+from tests.e2e.cures import clean, curable
+from tests.e2e.test_doctor import back, chosen, containers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from provisioner.lab import Fault, Lab
+    from provisioner.lab import Lab
     from tests.e2e.cluster import Cluster, Run
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(3000 if os.environ.get("PROVISIONER_ALL") == "1" else 1500)]
 
 SEED = int(os.environ.get("PROVISIONER_SEED", "0")) or random.SystemRandom().randrange(1, 10_000)
-# Faults of causes that have a cure, but which it does not cure; each with the reason.
-BY_HAND = {
-    "cut-off": "which of several rules is at fault is not known",
-    "store-fails": "what is wrong is in the log of the store's server, and others have written it",
-    "mtu": "the MTU of a path is changed where it is set, which no command of ours knows",
-    "overlay-dropped": "the cure of packets that are lost in a namespace says where to look",
-}
 ODD = 'it\'s $(touch /tmp/pwned) `touch /tmp/pwned` "x" \\ ; touch /tmp/pwned'
 
 
@@ -47,43 +35,23 @@ def block(comment: str, action: str = "-I") -> str:
     return f"iptables {action} INPUT -p udp --dport 4789 -m comment --comment {shlex.quote(comment)} -j DROP"
 
 
-def curable(faults: Iterable[Fault]) -> list[str]:
-    """Return the faults whose causes are cured by commands or by `up`."""
-    on_hosts = [each for each in faults if each.place.value in {"host", "path"} and each.id not in BY_HAND]
-    return [
-        each.id
-        for each in on_hosts
-        if CAUSES[each.cause].commands or CAUSES[each.cause].fixable or CAUSES[each.cause].by_up
-    ]
-
-
-def pasted(cluster: Cluster, run: Run) -> Run:
-    """Run the commands of the first cause that is left, each on the host that it names, or `up`; look again, until none is left."""
-    for _ in range(3):
-        first = next((cause for cause in run.report["causes"] if cause["commands"] or cause["fixable"]), None)
-        if not run.code or not first:
-            break
-        for command in first["commands"]:
-            cluster.sh(command.split("  # on ")[1].split(";")[0], command)
-        if not first["commands"]:
-            cluster.run("up")
-        settle(cluster)
-        run = cluster.run("doctor")
-    return run
+def by_fix(store: str, *more: str) -> list[str]:
+    """Return the faults that `--fix` can cure, on a cluster of this kind."""
+    return [fault.id for fault in chosen(store, *more) if curable(fault) and CAUSES[fault.cause].commands]
 
 
 @pytest.mark.parametrize(
     ("kind", "faults", "also"),
     [
-        ("consul", curable(chosen("consul")), [["vxlan-blocked", "ip-forward"]]),
-        ("swarm-28", curable(chosen("swarm", "firewall-reload")), []),
+        ("consul", by_fix("consul"), [["vxlan-blocked", "ip-forward"]]),
+        ("swarm-28", by_fix("swarm", "firewall-reload"), []),
     ],
     ids=["consul", "swarm-28"],
 )
 def test_what_can_be_cured_is_cured(settled, capsys, kind, faults, also):
-    """A fourth of the faults that have a cure, or all with PROVISIONER_ALL=1; also two at once on two hosts."""
+    """Three faults, or all with PROVISIONER_ALL=1; also two at once on two hosts. See test_doctor.py for cures that are pasted."""
     cluster, dice, wrong = settled(kind), random.Random(SEED), []
-    some = faults if os.environ.get("PROVISIONER_ALL") == "1" else dice.sample(faults, len(faults) // 4)
+    some = faults if os.environ.get("PROVISIONER_ALL") == "1" else dice.sample(faults, 3)
     for names in (*([name] for name in some), *also):
         containers(cluster)  # the last fault may have left containers without forwarding entries to each other
         places = dice.sample(sorted(cluster.lab.hosts), 3)
@@ -91,25 +59,14 @@ def test_what_can_be_cured_is_cured(settled, capsys, kind, faults, also):
             cluster.lab.break_(FAULTS[name], host, places[2] if FAULTS[name].place.pair else "")
         run = fix(cluster)
         states = {(done["cause"], done["state"]) for done in run.report["fixes"]}
-        seconds = run.report["seconds"]
-        if not states:
-            run = pasted(cluster, run)
-            seconds += run.report["seconds"]
-        else:
-            wanted = {(FAULTS[name].cause, "converged") for name in names}
-            wrong += [] if wanted <= states else [f"{names} on {places}: {states}"]
-        worked = not run.code and run.proven
-        if len(names) == 1:
-            results.record(names[0], kind, "fixed", worked=worked, seconds=seconds)
-        if not worked:
+        wanted = {(FAULTS[name].cause, "converged") for name in names}
+        if run.code or not run.proven or not wanted <= states:
             wrong.append(f"{names} on {places}: {states}\n{run.err[-3000:]}")
         with capsys.disabled():
-            print(f"{names} on {places}: {seconds:.1f} s")
-        cluster.lab.heal()
+            print(f"{names} on {places}: {run.report['seconds']:.1f} s")
+        clean(cluster)
         if kind.startswith("swarm"):
             back(cluster)
-        if cluster.run("plan").code == 2:  # a cure was `up`, which set rules for an address that the fault had added
-            cluster.run("up")
     assert not wrong, f"seed {SEED}:\n" + "\n".join(wrong)
     assert cluster.run("verify").code == 0
 

@@ -23,6 +23,7 @@ _IPTABLES = frozenset({"iptables-legacy-save", "iptables-nft-save", "iptables-sa
 _OURS = frozenset({TABLE, *(chain for chains in CHAINS.values() for chain in chains)})
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', re.DOTALL)
 _DROPS = frozenset({"DROP", "REJECT", "drop", "reject"})
+_HOOKS = {"PREROUTING": "input", "INPUT": "input", "OUTPUT": "output", "POSTROUTING": "output"}
 _DIVERTS = frozenset({"REDIRECT", "DNAT", "TPROXY", "NFQUEUE", "redirect", "dnat", "tproxy", "queue", "fwd"})
 
 
@@ -67,6 +68,22 @@ class Rule:
     def ports(self) -> frozenset[str]:
         """All numbers in the rule; ports are among them."""
         return frozenset(re.findall(r"[0-9]+", self.text))
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of all packets that it matches, as "udp"; "" if there are several, or if this is unknown."""
+        if self.tool in _IPTABLES:
+            found = words(self.text)
+            at = next((n for n, word in enumerate(found) if word == "-p"), 0)
+            return found[at + 1] if 0 < at < len(found) - 1 and found[at - 1] != "!" else ""
+        match = re.search(r"\b(tcp|udp) [ds]port\b", re.sub(r'comment "[^"]*"', "", self.text))
+        return match[1] if match else ""
+
+    @property
+    def hook(self) -> str:
+        """Whether it is for packets that arrive ("input") or leave ("output"), if its chain tells; else ""."""
+        chain = (words(self.text) if self.text.startswith("-A ") else ("", *self.text[1:].split()))[1:2]
+        return _HOOKS.get(chain[0], "") if chain and self.tool in _IPTABLES else ""
 
     def is_only_for(self, ports: Collection[int]) -> bool:
         """Return whether it matches only packets to these ports."""

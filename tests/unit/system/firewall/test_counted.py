@@ -85,6 +85,24 @@ def test_whether_a_rule_matches_the_clusters_ports_alone(place, text, only):
     assert Rule(*place, 1, text).is_only_for({4789, 7946}) == only
 
 
+@pytest.mark.parametrize(
+    ("place", "text", "protocol", "hook"),
+    [
+        (IPTABLES, "-A INPUT -p udp -m udp --dport 4789 -j DROP", "udp", "input"),
+        (IPTABLES, "-A OUTPUT ! -p tcp -j DROP", "", "output"),
+        (IPTABLES, '-A THEIRS -m comment --comment "-p tcp" -j DROP', "", ""),
+        (IPTABLES, ":INPUT DROP", "", "input"),
+        (IPTABLES, "-A PREROUTING -p", "", "input"),
+        (NFT, "udp dport 4789 counter drop # handle 7", "udp", ""),
+        (NFT, 'counter drop comment "udp dport 4789" # handle 7', "", ""),
+        (NFT, "type filter hook input priority filter; policy drop;", "", ""),
+    ],
+)
+def test_which_packets_a_rule_is_for(place, text, protocol, hook):
+    rule = Rule(*place, 1, text)
+    assert (rule.protocol, rule.hook) == (protocol, hook)
+
+
 def test_which_rules_are_ours():
     assert Rule("iptables-nft-save", "filter", 1, "-A PROVISIONER -p udp -m udp --dport 4789 -j DROP").is_ours
     assert Rule("nft", "inet,provisioner,input", 1, "udp dport 4789 counter drop # handle 7").is_ours

@@ -1,0 +1,47 @@
+"""Cures of the lab's faults, as a reader of a report does them: by the commands that it shows, or by `up`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provisioner.causes import CAUSES
+
+if TYPE_CHECKING:
+    from provisioner.lab import Fault
+    from tests.e2e.cluster import Cluster
+
+# Faults of causes that have a cure, but whose own reports have no command for it; each with the reason.
+BY_HAND = {
+    "cut-off": "which of several rules is at fault is not known",
+    "store-fails": "what is wrong is in the log of the store's server, and others have written it",
+    "mtu": "the MTU of a path is changed where it is set, which no command of ours knows",
+    "overlay-dropped": "the cure of packets that are lost in a namespace says where to look",
+}
+
+
+def curable(fault: Fault) -> bool:
+    """Return True if the fault's cause is cured by commands or by `up`."""
+    cause = CAUSES[fault.cause]
+    on_hosts = fault.place.value in {"host", "path"} and fault.id not in BY_HAND
+    return on_hosts and bool(cause.commands or cause.fixable or cause.by_up)
+
+
+def paste(cluster: Cluster, causes: list[dict[str, Any]]) -> bool:
+    """Run all commands of a report, each on the host that it names, then `up` if a cause says so. Returns False if there is nothing to run."""
+    commands = [command for cause in causes for command in cause["commands"]]
+    for command in dict.fromkeys(commands):
+        cluster.sh(command.split("  # on ")[1].split(";")[0], command)
+    by_up = any(cause["fixable"] and not cause["commands"] for cause in causes)
+    if by_up:
+        cluster.run("up")
+    return by_up or bool(commands)
+
+
+def clean(cluster: Cluster) -> None:
+    """Heal what is left of the faults of the lab, and what their cures have left behind.
+
+    A cure that was `up` may have set firewall rules for an address that the fault had added.
+    """
+    cluster.lab.heal()
+    if cluster.run("plan").code == 2:
+        cluster.run("up")
