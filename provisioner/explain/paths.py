@@ -205,7 +205,8 @@ def published(seen: Seen) -> Iterator[Problem]:
             continue
         found = [loss for path in silent if (loss := _attempt(path, port, replace(path.tcp[port], passed=0)))]
         for place, of_it in _by_place(found, "published-unanswered").items():
-            problem = _problem(seen, place[0], place, of_it)
+            rule = _rule(seen, place[1], of_it) if place[1] else None
+            problem = _problem(seen, place[0], place, of_it, rule)
             what = f"{problem.evidence}; the service {service} publishes this port"
             yield replace(problem, evidence=what, variant="" if place[1] else "between")
 
@@ -297,32 +298,37 @@ def _kind(each: Lost, data: int, control: str) -> str:
 
 def _by_rule(seen: Seen, name: str, place: Place, found: list[Lost]) -> Iterator[Problem]:
     """Combine the losses at one place into one problem for each rule that dropped some, with a cure that is the same apart from the rule."""
-    kinds: dict[tuple[str, int, bool], list[Lost]] = defaultdict(list)
-    for each in found:
-        kinds[each.protocol, each.port, each.at == each.source].append(each)
-    parts: dict[str, list[Lost]] = defaultdict(list)
+    at = place[1]
+    kinds: dict[tuple[str, int, str, str], list[Lost]] = defaultdict(list)
+    for each in found if at else ():
+        kinds[each.protocol, each.port, each.source, each.target].append(each)
+    parts: dict[Rule | None, list[Lost]] = defaultdict(list)
     for of_it in kinds.values():
-        rule = _rule(seen, place[1], of_it) if place[1] else None
-        parts[rule.where if rule else ""] += of_it
-    unknown = parts.pop("", [])  # what no rule explains can have the same reason as the rest
-    first, *others = parts.values() or [[]]
-    what = _what(found)
-    for part in ([*first, *unknown], *others):
-        problem = _problem(seen, name, place, part)
-        yield replace(problem, values={**problem.values, "protocols": what}) if others else problem
+        parts[_rule(seen, at, of_it)] += of_it
+    unknown = parts.pop(None, [])  # what no rule explains can have the same reason as the rest
+    if len(parts) < 2:  # noqa: PLR2004
+        yield _problem(seen, name, place, found, next(iter(parts), None))
+        return
+    what, known = _what(found), next(iter(parts))
+    host, target = (
+        (at, "") if len({(each.source, each.target) for each in found}) > 1 else (found[0].source, found[0].target)
+    )
+    for rule, part in parts.items():
+        problem = _problem(seen, name, place, part + (unknown if rule is known else []), rule)
+        yield replace(problem, host=host, target=target, values={**problem.values, "protocols": what})
 
 
 def _what(found: Iterable[Lost]) -> str:
     return ", ".join(dict.fromkeys(each.what for each in found))
 
 
-def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
-    """Combine losses at one place into one problem."""
+def _problem(seen: Seen, name: str, place: Place, found: list[Lost], rule: Rule | None) -> Problem:
+    """Combine losses at one place into one problem. rule: the one that dropped them, if it is known."""
     at = place[1]
     ways = sorted({(each.source, each.target) for each in found})
     what = _what(found)
     source, target = ways[0]
-    reason = _reason(seen, at, found) if at else _Reason(f"between {source} and {target}", "between")
+    reason = _reason(seen, at, found, rule) if at else _Reason(f"between {source} and {target}", "between")
     values = {**_values(what, source, target, at), **reason.values}
     worst = max(found, key=lambda each: each.share)
     share = f"{worst.share}% of " if worst.share < 100 else ""  # noqa: PLR2004
@@ -343,9 +349,9 @@ class _Reason:
     values: Mapping[str, object] = field(default_factory=dict)
 
 
-def _reason(seen: Seen, at: str, found: Sequence[Lost]) -> _Reason:
+def _reason(seen: Seen, at: str, found: Sequence[Lost], rule: Rule | None) -> _Reason:
     """Return what most likely drops these packets on a host: a rule, something outside of the rules, or unknown."""
-    if rule := _rule(seen, at, found):
+    if rule:
         counted = f"counted {rule.packets} packets" if rule.packets else "has no counter, and can match these packets"
         evidence = f"; the rule `{rule.text}` {counted}"
         return _Reason(f"{at}: {rule.where}", _variant(seen, at, rule), evidence, rule.values)
@@ -413,6 +419,8 @@ def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
     ways = {"output" if each.at == each.source else "input" for each in found}
     both = {"input", "output", ""} if "tcp" in protocols else {*ways, ""}  # a connection needs answers, too
     rules = [rule for rule in rules if rule.protocol in {*protocols, ""} and rule.hook in both]
+    ends = {seen.site.advertise[name] for each in found for name in (each.source, each.target)}
+    rules = [rule for rule in rules if rule.is_between(ends)] or rules  # NAT may have changed an address
     doubled = any(rule.tool == "iptables-nft-save" for rule in rules)  # nft lists these rules once more
     dropping = [rule for rule in rules if rule.drops and not (doubled and rule.is_of_iptables)]
     counted = [rule for rule in dropping if rule.packets]

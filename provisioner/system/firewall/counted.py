@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from provisioner.system.firewall.iptables import CHAINS
@@ -14,6 +15,7 @@ from provisioner.system.firewall.nftables import IPTABLES, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from ipaddress import IPv4Address
 
 # Commands that print all rules with their counters. If a host has both backends of iptables, packets traverse the rules of both.
 COUNTED = ("iptables-legacy-save -c", "iptables-nft-save -c", "nft -a list ruleset")
@@ -79,6 +81,16 @@ class Rule:
         match = re.search(r"\b(tcp|udp) [ds]port\b", re.sub(r'comment "[^"]*"', "", self.text))
         return match[1] if match else ""
 
+    def is_between(self, addresses: Collection[IPv4Address]) -> bool:
+        """Return whether the source and the destination that it names can be among these addresses. True if it names none."""
+        if self.tool in _IPTABLES:
+            found = words(self.text)
+            named = [found[n + 1] for n, word in enumerate(found[:-1]) if word in {"-s", "-d"} and found[n - 1] != "!"]
+        else:
+            named = re.findall(r"\bip [sd]addr ([0-9./]+)", re.sub(r'comment "[^"]*"', "", self.text))
+        networks = [network for text in named if (network := _network(text))]
+        return all(any(address in network for address in addresses) for network in networks)
+
     @property
     def hook(self) -> str:
         """Whether it is for packets that arrive ("input") or leave ("output"), if its chain tells; else ""."""
@@ -141,6 +153,13 @@ class Rule:
             family, table, chain = self.table.split(",")
             return {"family": family, "table": table, "chain": chain, "handle": self._handle}
         return {"tool": self.tool.removesuffix("-save"), "table": self.table, "rule": words(self.text)[1:]}
+
+
+def _network(text: str) -> IPv4Network | None:
+    try:
+        return IPv4Network(text, strict=False)
+    except ValueError:
+        return None
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ UDP = "INPUT -p udp -m udp --dport 7946 -j DROP"
 TCP = "INPUT -p tcp -m tcp --dport 7946 -j DROP"
 BOTH = "INPUT -m comment --comment 7946 -j DROP"
 IN, OUT = "INPUT -p udp -m udp --dport 4789 -j DROP", "OUTPUT -p udp -m udp --dport 4789 -j DROP"
+ONE, OTHER = (f"INPUT -s 192.168.56.{n}/32 -p udp -m udp --dport 4789 -j DROP" for n in (11, 13))
+FOREIGN = "INPUT -s 192.0.2.0/24 -p udp -m udp --dport 4789 -j DROP"
 NAMED = "INPUT -p tcp -m tcp --dport 4789 -j DROP"
 
 
@@ -45,6 +47,9 @@ def out_of(host):
         ([into("node2", udp={GOSSIP: DROPPED})], [UDP, TCP], [UDP]),
         ([into("node2", udp={DATA: DROPPED}), out_of("node2")], [OUT, IN], [IN, OUT]),
         ([into("node2", udp={DATA: DROPPED})], [IN, OUT, NAMED], [IN]),
+        ([into("node2", udp={DATA: DROPPED})], [ONE, OTHER], [ONE, OTHER]),
+        ([into("node2", udp={DATA: DROPPED})], [IN, FOREIGN], [IN]),
+        ([into("node2", udp={DATA: DROPPED})], [FOREIGN], [FOREIGN]),  # NAT
     ],
 )
 def test_each_rule_that_dropped_packets_is_deleted(site, changes, rules, deleted):
