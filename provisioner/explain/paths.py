@@ -415,14 +415,20 @@ def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
     names the port or the address of the other host, or a policy.
     """
     rules = [rule for rule in seen.observed.underlay.rules.get(at, ()) if not rule.text.startswith(_OF_THE_MESH)]
+    doubled = any(rule.tool == "iptables-nft-save" for rule in rules)  # nft lists these rules once more
     protocols = {each.protocol for each in found}
     ways = {"output" if each.at == each.source else "input" for each in found}
     both = {"input", "output", ""} if "tcp" in protocols else {*ways, ""}  # a connection needs answers, too
     rules = [rule for rule in rules if rule.protocol in {*protocols, ""} and rule.hook in both]
+    rules = [rule for rule in rules if not (doubled and rule.is_of_iptables)]
     ends = {seen.site.advertise[name] for each in found for name in (each.source, each.target)}
-    rules = [rule for rule in rules if rule.is_between(ends)] or rules  # NAT may have changed an address
-    doubled = any(rule.tool == "iptables-nft-save" for rule in rules)  # nft lists these rules once more
-    dropping = [rule for rule in rules if rule.drops and not (doubled and rule.is_of_iptables)]
+    near = [rule for rule in rules if rule.is_between(ends)]
+    return _blamed(seen, at, found, near) or _blamed(seen, at, found, rules)  # NAT may have changed an address
+
+
+def _blamed(seen: Seen, at: str, found: Sequence[Lost], rules: Sequence[Rule]) -> Rule | None:
+    """Return the most likely one of these rules."""
+    dropping = [rule for rule in rules if rule.drops]
     counted = [rule for rule in dropping if rule.packets]
     ports = {str(each.port) for each in found}
     named = [rule for rule in rules if rule.packets and ports & rule.ports and (rule in counted or rule.diverts)]

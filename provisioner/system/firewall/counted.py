@@ -75,21 +75,26 @@ class Rule:
     def protocol(self) -> str:
         """The protocol of all packets that it matches, as "udp"; "" if there are several, or if this is unknown."""
         if self.tool in _IPTABLES:
-            found = words(self.text)
-            at = next((n for n, word in enumerate(found) if word == "-p"), 0)
-            return found[at + 1] if 0 < at < len(found) - 1 and found[at - 1] != "!" else ""
+            return next(iter(self._named("-p")), "")
         match = re.search(r"\b(tcp|udp) [ds]port\b", re.sub(r'comment "[^"]*"', "", self.text))
         return match[1] if match else ""
 
     def is_between(self, addresses: Collection[IPv4Address]) -> bool:
         """Return whether the source and the destination that it names can be among these addresses. True if it names none."""
-        if self.tool in _IPTABLES:
-            found = words(self.text)
-            named = [found[n + 1] for n, word in enumerate(found[:-1]) if word in {"-s", "-d"} and found[n - 1] != "!"]
-        else:
-            named = re.findall(r"\bip [sd]addr ([0-9./]+)", re.sub(r'comment "[^"]*"', "", self.text))
+        text = re.sub(r'comment "[^"]*"', "", self.text)
+        named = self._named("-s", "-d") if self.tool in _IPTABLES else re.findall(r"\bip [sd]addr ([0-9./]+)", text)
         networks = [network for text in named if (network := _network(text))]
         return all(any(address in network for address in addresses) for network in networks)
+
+    def _named(self, *options: str) -> list[str]:
+        """Return the values of these options of iptables, unless they are negated. Options of extensions, as comments, come later."""
+        found = words(self.text)
+        end = next((n for n, word in enumerate(found) if word in {"-m", "-j", "-g"}), len(found))
+        return [
+            value
+            for before, word, value in zip(found, found[1:end], found[2:end], strict=False)
+            if word in options and before != "!"
+        ]
 
     @property
     def hook(self) -> str:

@@ -24,8 +24,9 @@ NAMED = "INPUT -p tcp -m tcp --dport 4789 -j DROP"
 
 
 def with_rules(seen, *changes, rules):
-    counted = tuple(Rule("iptables-nft-save", "filter", 40 + n, f"-A {text}") for n, text in enumerate(rules))
-    return with_ways(seen, *changes, rules=MappingProxyType({"node2": counted}))
+    counted = [Rule("iptables-nft-save", "filter", 40 + n, f"-A {text}") for n, text in enumerate(rules)]
+    policy = Rule("iptables-nft-save", "filter", 900, ":INPUT ACCEPT")
+    return with_ways(seen, *changes, rules=MappingProxyType({"node2": (policy, *counted)}))
 
 
 def out_of(host):

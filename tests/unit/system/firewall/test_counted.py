@@ -91,6 +91,7 @@ def test_whether_a_rule_matches_the_clusters_ports_alone(place, text, only):
         (IPTABLES, "-A INPUT -p udp -m udp --dport 4789 -j DROP", "udp", "input"),
         (IPTABLES, "-A OUTPUT ! -p tcp -j DROP", "", "output"),
         (IPTABLES, '-A THEIRS -m comment --comment "-p tcp" -j DROP', "", ""),
+        (IPTABLES, '-A INPUT -m comment --comment "-p" -j DROP', "", "input"),
         (IPTABLES, ":INPUT DROP", "", "input"),
         (IPTABLES, "-A PREROUTING -p", "", "input"),
         (NFT, "udp dport 4789 counter drop # handle 7", "udp", ""),
