@@ -149,10 +149,10 @@ class Process:
         return True
 
     def close_stdin(self) -> None:
-        try:
-            self._channel.shutdown_write()
-        except (OSError, EOFError, paramiko.SSHException):
-            return  # the reader reports how the connection ended
+        # As shutdown_write(), but with the lock: see `_tell`.
+        with self._channel.lock:
+            if end := cast("Any", self._channel)._send_eof():  # noqa: SLF001
+                self._tell(end)  # if this fails, the reader reports how the connection ended
 
     def pump(self, seconds: float) -> bool:
         """Wait for output, at most this many seconds, and read all that is available. Returns True if no more will come."""
@@ -237,16 +237,15 @@ class Process:
 
     def kill(self) -> None:
         """Kill the script on the host, if sshd supports this (OpenSSH 7.9 and later), and close the channel."""
-        if self._channel.exit_status_ready() or self._channel.closed:
-            self.close()  # sshd ends the connection if it gets a signal for a channel that is gone
-            return
         request = paramiko.Message()
         request.add_byte(b"\x62")
         request.add_int(self._channel.remote_chanid)
         request.add_string("signal")  # RFC 4254 section 6.9
         request.add_boolean(False)  # noqa: FBT003
         request.add_string("TERM")
-        self._tell(request)
+        with self._channel.lock:
+            if not self._channel.exit_status_ready():  # a closed channel is ready
+                self._tell(request)
         self.close()
 
     def close(self) -> None:
@@ -256,6 +255,11 @@ class Process:
             return
 
     def _tell(self, request: paramiko.Message) -> None:
+        """Send a message about the channel. Once the script may have ended, the caller must hold the channel's lock.
+
+        sshd ends the whole connection if a message names a channel that is gone. The channel is gone when paramiko's thread has
+        answered the host's "close", which it does while it does not hold the lock: only a message that is sent with the lock comes first.
+        """
         try:
             cast("Any", self._transport)._send_user_message(request)  # noqa: SLF001  all public methods wait
         except (OSError, EOFError, paramiko.SSHException):

@@ -16,6 +16,7 @@ import pytest
 
 from provisioner.errors import Refused, TimedOut, TransportError, Unreachable
 from provisioner.transport import connect
+from provisioner.transport.process import Process
 from tests.contract.transport.conftest import ROOT
 
 
@@ -58,6 +59,26 @@ def test_leaving_a_stream_ends_its_script(connection, tmp_path, wait_for):
     with connection.stream(f"trap 'touch {tmp_path}/ended; exit' TERM; echo on; sleep 30 & wait") as stream:
         assert stream.readline(5) == "on"
     wait_for((tmp_path / "ended").exists)
+
+
+@pytest.mark.parametrize("message", ["signal", "end of input"])
+def test_a_message_that_crosses_the_end_of_its_script_does_not_end_the_connection(
+    connection, tmp_path, monkeypatch, message
+):
+    tell = Process._tell
+
+    def late(process, request):
+        (tmp_path / "end").touch()
+        time.sleep(0.5)
+        tell(process, request)
+
+    with connection.stream(f"echo on; while [ ! -e {tmp_path}/end ]; do sleep 0.02; done") as stream:
+        assert stream.readline(5) == "on"
+        monkeypatch.setattr(Process, "_tell", late)
+        if message == "end of input":
+            stream.finish(5)
+    monkeypatch.undo()
+    assert connection.read("echo still").stdout == "still\n"
 
 
 def test_a_stream_that_ended_takes_no_lines(connection):
