@@ -205,10 +205,9 @@ def published(seen: Seen) -> Iterator[Problem]:
             continue
         found = [loss for path in silent if (loss := _attempt(path, port, replace(path.tcp[port], passed=0)))]
         for place, of_it in _by_place(found, "published-unanswered").items():
-            rule = _rule(seen, place[1], of_it) if place[1] else None
-            problem = _problem(seen, place[0], place, of_it, rule)
-            what = f"{problem.evidence}; the service {service} publishes this port"
-            yield replace(problem, evidence=what, variant="" if place[1] else "between")
+            for problem in _by_rule(seen, place[0], place, of_it):
+                what = f"{problem.evidence}; the service {service} publishes this port"
+                yield replace(problem, evidence=what, variant="" if place[1] else "between")
 
 
 def overlays_only(seen: Seen) -> Iterator[Problem]:
@@ -297,44 +296,35 @@ def _kind(each: Lost, data: int, control: str) -> str:
 
 
 def _by_rule(seen: Seen, name: str, place: Place, found: list[Lost]) -> Iterator[Problem]:
-    """Combine the losses at one place into one problem for each rule that dropped some, with a cure that is the same apart from the rule."""
+    """Yield one problem for each rule that dropped some of the packets that are lost at one place. Their cures differ only in the rule."""
     at = place[1]
-    kinds: dict[tuple[str, int, str, str], list[Lost]] = defaultdict(list)
-    for each in found if at else ():
-        kinds[each.protocol, each.port, each.source, each.target].append(each)
     parts: dict[Rule | None, list[Lost]] = defaultdict(list)
-    for of_it in kinds.values():
-        parts[_rule(seen, at, of_it)] += of_it
+    for each in found:
+        parts[_rule(seen, at, each) if at else None].append(each)
     unknown = parts.pop(None, [])  # what no rule explains can have the same reason as the rest
-    if len(parts) < 2:  # noqa: PLR2004
-        yield _problem(seen, name, place, found, next(iter(parts), None))
-        return
-    what, known = _what(found), next(iter(parts))
-    host, target = (
-        (at, "") if len({(each.source, each.target) for each in found}) > 1 else (found[0].source, found[0].target)
-    )
+    parts[next(iter(parts), None)] += unknown
     for rule, part in parts.items():
-        problem = _problem(seen, name, place, part + (unknown if rule is known else []), rule)
-        yield replace(problem, host=host, target=target, values={**problem.values, "protocols": what})
+        yield _problem(seen, name, place, part, rule, among=found)
 
 
 def _what(found: Iterable[Lost]) -> str:
     return ", ".join(dict.fromkeys(each.what for each in found))
 
 
-def _problem(seen: Seen, name: str, place: Place, found: list[Lost], rule: Rule | None) -> Problem:
-    """Combine losses at one place into one problem. rule: the one that dropped them, if it is known."""
+def _problem(
+    seen: Seen, name: str, place: Place, found: list[Lost], rule: Rule | None, *, among: Sequence[Lost]
+) -> Problem:
+    """Combine losses into one problem. rule: the one that dropped them, if it is known. among: all losses at this place."""
     at = place[1]
-    ways = sorted({(each.source, each.target) for each in found})
-    what = _what(found)
+    ways, everywhere = (sorted({(each.source, each.target) for each in of}) for of in (found, among))
     source, target = ways[0]
     reason = _reason(seen, at, found, rule) if at else _Reason(f"between {source} and {target}", "between")
-    values = {**_values(what, source, target, at), **reason.values}
+    values = {**_values(_what(among), source, target, at), **reason.values}
     worst = max(found, key=lambda each: each.share)
     share = f"{worst.share}% of " if worst.share < 100 else ""  # noqa: PLR2004
-    evidence = f"{few([f'{a} > {b}' for a, b in ways])}: {share}{what} packets lost: {worst.stage}"
+    evidence = f"{few([f'{a} > {b}' for a, b in ways])}: {share}{_what(found)} packets lost: {worst.stage}"
     evidence += reason.evidence + (_dropped(seen, at, ways) if at else _through(seen, source, target))
-    host, end = (source, target) if len(ways) == 1 else (at, "")
+    host, end = (source, target) if len(everywhere) == 1 else (at, "")
     variant = "" if name == "packet-loss" and reason.variant not in {*_DELETES, _SHAPED} else reason.variant
     return Problem(name, host, evidence, values, variant, target=end, where=reason.where)
 
@@ -408,36 +398,35 @@ def _variant(seen: Seen, at: str, rule: Rule) -> str:
     return kind or "here"
 
 
-def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
+def _rule(seen: Seen, at: str, loss: Lost) -> Rule | None:
     """Return the rule of a host that most likely dropped these packets.
 
     It drops, and counted packets. Rules that name the port are preferred. If none counted packets: one without a counter that
-    names the port or the address of the other host, or a policy.
+    names the port or the address of the other host, or a policy. Rules for other protocols, directions and addresses are left out.
     """
     rules = [rule for rule in seen.observed.underlay.rules.get(at, ()) if not rule.text.startswith(_OF_THE_MESH)]
     doubled = any(rule.tool == "iptables-nft-save" for rule in rules)  # nft lists these rules once more
-    protocols = {each.protocol for each in found}
-    ways = {"output" if each.at == each.source else "input" for each in found}
-    both = {"input", "output", ""} if "tcp" in protocols else {*ways, ""}  # a connection needs answers, too
-    rules = [rule for rule in rules if rule.protocol in {*protocols, ""} and rule.hook in both]
+    hook = "output" if at == loss.source else "input"
+    hooks = {"input", "output", ""} if loss.protocol == "tcp" else {hook, ""}  # a connection needs answers, too
+    rules = [rule for rule in rules if rule.protocol in {loss.protocol, ""} and rule.hook in hooks]
     rules = [rule for rule in rules if not (doubled and rule.is_of_iptables)]
-    ends = {seen.site.advertise[name] for each in found for name in (each.source, each.target)}
-    near = [rule for rule in rules if rule.is_between(ends)]
-    return _blamed(seen, at, found, near) or _blamed(seen, at, found, rules)  # NAT may have changed an address
+    near = [
+        rule for rule in rules if rule.is_between({seen.site.advertise[loss.source], seen.site.advertise[loss.target]})
+    ]
+    return _blamed(seen, at, loss, near) or _blamed(seen, at, loss, rules)  # NAT may have changed an address
 
 
-def _blamed(seen: Seen, at: str, found: Sequence[Lost], rules: Sequence[Rule]) -> Rule | None:
+def _blamed(seen: Seen, at: str, loss: Lost, rules: Sequence[Rule]) -> Rule | None:
     """Return the most likely one of these rules."""
     dropping = [rule for rule in rules if rule.drops]
     counted = [rule for rule in dropping if rule.packets]
-    ports = {str(each.port) for each in found}
-    named = [rule for rule in rules if rule.packets and ports & rule.ports and (rule in counted or rule.diverts)]
+    port = str(loss.port)
+    named = [rule for rule in rules if rule.packets and port in rule.ports and (rule in counted or rule.diverts)]
     if candidates := named or [rule for rule in counted if not rule.is_policy] or counted:
         return max(candidates, key=lambda rule: rule.packets)
-    others = {str(seen.site.advertise.get(name)) for each in found for name in (each.source, each.target) if name != at}
-    hook = "output" if found[0].source == at else "input"
-    by_port = (rule for rule in dropping if not rule.is_policy and ports & rule.ports)
-    by_address = (rule for rule in dropping if others & set(rule.text.split()))
+    hook, other = ("output", loss.target) if at == loss.source else ("input", loss.source)
+    by_port = (rule for rule in dropping if not rule.is_policy and port in rule.ports)
+    by_address = (rule for rule in dropping if str(seen.site.advertise.get(other)) in rule.text.split())
     by_policy = (rule for rule in dropping if rule.is_at(hook))
     return next(chain(by_port, by_address, by_policy), None)
 

@@ -473,9 +473,10 @@ class Kernel:
         return {str(g.get("dst")): str(g["gateway"]) for g in json_list(self.raw, "gets") if g.get("gateway")}
 
     def route_of(self, address: str) -> tuple[str, str]:
-        """Return (destination, gateway or "") of the route that gives packets to a peer the wrong source address, or of one for this peer alone.
+        """Return (destination, gateway or "") of the route to replace, so that packets to a peer get another source address.
 
-        The route is a peer's own if it is the default route, if a rule selects another table than main, or if the source is not in it.
+        It is the route of table main that names the present source. If there is none but the default route, it is a new one for this
+        peer alone.
         """
         chosen, device = self.sources.get(address, ("", ""))
         found = [

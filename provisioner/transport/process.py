@@ -257,8 +257,9 @@ class Process:
     def _tell(self, request: paramiko.Message) -> None:
         """Send a message about the channel. Once the script may have ended, the caller must hold the channel's lock.
 
-        sshd ends the whole connection if a message names a channel that is gone. The channel is gone when paramiko's thread has
-        answered the host's "close", which it does while it does not hold the lock: only a message that is sent with the lock comes first.
+        sshd ends the whole connection if a message names a channel that is gone: one for which both sides have sent "close". Paramiko's
+        thread takes the lock to mark the channel as closed, and answers the host's "close" after that. So while the lock is held and
+        the channel is open, a message comes before the answer.
         """
         try:
             cast("Any", self._transport)._send_user_message(request)  # noqa: SLF001  all public methods wait

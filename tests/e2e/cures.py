@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from provisioner.causes import CAUSES
+from provisioner.errors import LabError
 
 if TYPE_CHECKING:
     from provisioner.lab import Fault
@@ -37,11 +40,21 @@ def paste(cluster: Cluster, causes: list[dict[str, Any]]) -> bool:
     return by_up or bool(commands)
 
 
+def healed(cluster: Cluster) -> None:
+    """Heal all faults. A fault that asks the swarm's leader can't be healed before the other one's managers are back."""
+    for _ in range(30):
+        with contextlib.suppress(LabError):
+            cluster.lab.heal()
+            return
+        time.sleep(2)
+    cluster.lab.heal()
+
+
 def clean(cluster: Cluster) -> None:
     """Heal what is left of the faults of the lab, and what their cures have left behind.
 
     A cure that was `up` may have set firewall rules for an address that the fault had added.
     """
-    cluster.lab.heal()
+    healed(cluster)
     if cluster.run("plan").code == 2:
         cluster.run("up")

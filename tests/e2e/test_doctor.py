@@ -6,7 +6,6 @@ Faults are independent of each other, so some share one cluster: break, examine,
 from __future__ import annotations
 
 import base64
-import contextlib
 import itertools
 import json
 import os
@@ -19,11 +18,10 @@ from urllib.parse import quote
 
 import pytest
 
-from provisioner.errors import LabError
 from provisioner.lab import FAULTS
 from provisioner.lab.faults import Place
 from tests import results
-from tests.e2e.cures import clean, curable, paste
+from tests.e2e.cures import clean, curable, healed, paste
 from tests.e2e.pairs import HOSTS, drawn, placed
 
 if TYPE_CHECKING:
@@ -299,16 +297,6 @@ def test_names_that_containers_have_forgotten_follow_from_blocked_gossip(settled
     cluster.lab.heal()
     assert (cause["id"], more) == ("gossip-blocked", [])
     assert {"names-unresolved", "table-differs"} <= set(cause["consequences"])
-
-
-def healed(cluster: Cluster) -> None:
-    """Heal all faults. A fault that asks the swarm's leader can't be healed before the other one's managers are back."""
-    for _ in range(30):
-        with contextlib.suppress(LabError):
-            cluster.lab.heal()
-            return
-        time.sleep(2)
-    cluster.lab.heal()
 
 
 def examined(cluster: Cluster, pair: Pair) -> tuple[list[str], float]:
