@@ -56,16 +56,17 @@ f stopped "$(printf '%s\n' "$units" | awk -F= '
     u = ""; p = 0
   }
   $1 == "Id" { u = $2 } $1 == "MainPID" { p = $2 } /^$/ { end() } END { end() }')"
-# Services that failed, and those that systemd starts again and again: unit, state, and the line of their log that says most. One that
-# systemd has restarted twice, the last time seconds ago, runs for a moment, or starts again just now.
+# Services that failed, and those that systemd starts again and again: unit, state, and the line of their log that says most. One of
+# them may just be starting, or run for a moment: systemd has restarted it twice, the last time seconds ago.
 f ended "$(read -r up _ </proc/uptime; printf '%s\n' "$units" | awk -F= -v up="$up" '
   function end() {
-    if (of["NRestarts"] > 1 && (of["SubState"] == "start" || of["SubState"] == "running" && up - of["ActiveEnterTimestampMonotonic"] / 1e6 < 5)) of["SubState"] = "auto-restart"
+    if (of["NRestarts"] > 1 && (of["SubState"] ~ /^start/ || of["SubState"] == "running" && up - of["ActiveEnterTimestampMonotonic"] / 1e6 < 5)) of["SubState"] = "auto-restart"
     if (of["Id"] != "" && (of["ActiveState"] == "failed" || of["SubState"] ~ /^auto-restart/)) print of["Id"], of["SubState"]
     split("", of)
   }
   /^$/ { end() } { of[$1] = $2 } END { end() }' | while read -r u s; do
     i=$(of "$u" InvocationID)
+    case $(of "$u" SubState) in start*) i='' ;; esac # it has said nothing yet
     set -- journalctl -qo cat "_SYSTEMD_${i:+INVOCATION_ID=}${i:-UNIT=$u}"
     # Some log how serious a line is, and others only words.
     v=$("$@" -n 1 -p crit 2>/dev/null | cut -c1-300)

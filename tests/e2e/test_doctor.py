@@ -63,15 +63,17 @@ def victim(dice: random.Random, fault: Fault) -> tuple[str, str]:
     return host, other if fault.place.pair else ""
 
 
-def containers(cluster: Cluster, *, proven: bool = False) -> None:
+def containers(cluster: Cluster, *, proven: bool = False) -> bool:
     """See that a container runs on demo on each host, and let each ping the others: some faults need their forwarding entries.
+
+    Returns whether one of them had to be started.
 
     proven: `verify` has just passed, and it tests running containers, too. So only those that do not run are looked at.
 
     Faults may restart an engine, which does not always start its containers again, or starts them without their network: it may
     not be there yet. Engines of a swarm look for a lost neighbour about once a minute: names may come late.
     """
-    pings = not proven
+    started = False
     for host in HOSTS:  # the last fault may have left an engine waiting for its store for a while
         cluster.sh(
             host,
@@ -80,19 +82,20 @@ def containers(cluster: Cluster, *, proven: bool = False) -> None:
         )
         shown = "{{.State.Running}} {{len .NetworkSettings.Networks}}"
         state = cluster.sh(host, f"docker inspect -f '{shown}' web-{host} 2>/dev/null", check=False)
-        pings |= state != "true 1"
+        started |= state != "true 1"
         if state and state != "true 1":
             mend = f"docker network connect demo web-{host}" if state == "true 0" else f"docker start web-{host}"
             cluster.sh(host, f"for n in $(seq 10); do {mend} && exit; sleep 2; done; exit 1", timeout=300)
         elif not state:
             cluster.box(host, f"web-{host}", "demo", "--restart always")
-    for one, other in itertools.permutations(HOSTS, 2) if pings else ():
+    for one, other in itertools.permutations(HOSTS, 2) if started or not proven else ():
         ping = f"docker exec web-{one} ping -qc 1 -W 2 web-{other}"
         # An engine 20.10 sometimes loses its store for one container, when it starts.
         anew = f"docker restart -t 0 web-{one}"
         cluster.sh(
             one, f"for n in $(seq 100); do {ping} && exit; [ $n != 20 ] || {anew}; sleep 1; done; exit 1", timeout=500
         )
+    return started
 
 
 def complaint(causes: list[dict[str, Any]], fault: Fault, *hosts: str) -> str:
@@ -301,7 +304,8 @@ def test_names_that_containers_have_forgotten_follow_from_blocked_gossip(settled
 
 def examined(cluster: Cluster, pair: Pair) -> tuple[list[str], float]:
     """Make two faults, run `doctor`, and heal them. Returns what is wrong, and how long `doctor` took."""
-    containers(cluster)
+    if containers(cluster):
+        time.sleep(5)  # `doctor` does not blame what a container lacks in its first seconds
     for made in pair:
         cluster.lab.break_(made.fault, made.host, made.to)
     run = cluster.run("doctor")
