@@ -189,8 +189,8 @@ FAMILY = Family(
                 "nat": "remove the rule on {host} that translates {advertised}: iptables -t nat -S POSTROUTING; nft list ruleset",
             },
             commands={
-                "route": ("ip route replace {to} dev {device} src {advertised}",),
-                "via": ("ip route replace {to} via {gateway} dev {device} src {advertised}",),
+                "route": ("ip route replace {to} dev {device} table {table} src {advertised}",),
+                "via": ("ip route replace {to} via {gateway} dev {device} table {table} src {advertised}",),
             },
             touches={"route": "route {to}", "via": "route {to}"},
             explains=(*_OVERLAY, "underlay-blocked"),

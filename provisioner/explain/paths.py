@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provisioner.explain.base import Seen
+    from provisioner.observe.kernel import Route
     from provisioner.observe.underlay import Attempt, Datagrams, Path
     from provisioner.system.firewall import Rule
 
@@ -567,18 +568,20 @@ def sources(seen: Seen) -> Iterator[Problem]:
 def _mismatches(seen: Seen, source: str, wrong: Mapping[str, Datagrams], advertised: str) -> Iterator[Problem]:
     """Yield one problem for each route of a host that has another source address than the one that the host advertises."""
     kernel = seen.observed.kernels.get(source)
-    routes: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    routes: dict[tuple[Route | None, str], list[str]] = defaultdict(list)
     for target in wrong:
         to = str(seen.site.advertise[target])
         chosen, device = kernel.sources.get(to, ("", "")) if kernel else ("", "")
         translated = chosen == advertised
-        at, gateway = kernel.route_of(to) if kernel and device and not translated else ("", "")
-        routes[at, gateway, device if at else "nat" if translated else ""].append(target)
-    for (at, gateway, device), targets in routes.items():
-        variant = ("via" if gateway else "route") if at else device
-        values = {"host": source, "advertised": advertised, "to": at, "device": device, "gateway": gateway}
+        route = kernel.route_of(to) if kernel and device and not translated else None
+        routes[route, device if route else "nat" if translated else ""].append(target)
+    for (route, device), targets in routes.items():
+        variant, values = device, {"host": source, "advertised": advertised}
+        if route:
+            variant = "via" if route.gateway else "route"
+            values |= {"to": str(route.to), "device": device, "gateway": route.gateway, "table": route.table}
         evidence = f"{_arrived(source, few(targets), wrong[targets[0]])}; {source} advertises {advertised}"
-        to = at or ", ".join(str(seen.site.advertise[target]) for target in targets)
+        to = str(route.to) if route else ", ".join(str(seen.site.advertise[target]) for target in targets)
         where = f"{source}: a NAT rule" if variant == "nat" else f"{source}: source address of its route to {to}"
         yield Problem("source-mismatch", source, evidence, values, variant, where=where)
 

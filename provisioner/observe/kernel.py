@@ -40,6 +40,7 @@ _STUCK = re.compile(
     r"New (?!less than|1?[0-9] second)"
 )  # the state of a task since 20 s, which usually lasts milliseconds
 _WAITS = "it waits for addresses on its networks, or for ports, which the swarm's leader can't give it"
+_MAIN = "main"  # the routing table that `ip` means if it names none
 _OF_HOST, _ASKED = 25, 200  # most containers of one host, and of all, that a DNS server is asked for
 _DEADLINE, _LEAST = 15.0, 6.0  # seconds; the second applies once the other hosts have answered
 # Files in /proc/sys that affect how packets are handled.
@@ -155,6 +156,15 @@ def _count(text: str, line: str) -> int:
         return number(text)
     except ValueError as error:
         raise malformed("the list of services", str(error), line) from error
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of a host. gateway: "" if there is none. table: the routing table that has it, or where it belongs."""
+
+    to: IPv4Network
+    gateway: str
+    table: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,26 +482,30 @@ class Kernel:
         """Peer's address -> the gateway to which the kernel sends packets for it, if there is one."""
         return {str(g.get("dst")): str(g["gateway"]) for g in json_list(self.raw, "gets") if g.get("gateway")}
 
-    def route_of(self, address: str) -> tuple[str, str]:
-        """Return (destination, gateway or "") of the route to replace, so that packets to a peer get another source address.
+    @cached_property
+    def tables_used(self) -> dict[str, str]:
+        """Peer's address -> the routing table in which the kernel finds its route."""
+        return {str(g.get("dst")): str(g.get("table", _MAIN)) for g in json_list(self.raw, "gets")}
 
-        It is the route of table main that names the present source. If there is none but the default route, it is a new one for this
-        peer alone.
+    def route_of(self, address: str) -> Route:
+        """Return the route to replace, so that packets to a peer get another source address.
+
+        It is the route that names the present source, in the routing table in which the kernel finds the peer. If there is none but
+        the default route, it is a new one for this peer alone.
         """
         chosen, device = self.sources.get(address, ("", ""))
+        table = self.tables_used.get(address, _MAIN)
         found = [
-            (IPv4Network(str(route["dst"]), strict=False), str(route.get("gateway", "")))
+            Route(IPv4Network(str(route["dst"]), strict=False), str(route.get("gateway", "")), table)
             for route in self.routes
-            if (route.get("prefsrc"), route.get("dev"), route.get("table", "main")) == (chosen, device, "main")
+            if (route.get("prefsrc"), route.get("dev"), str(route.get("table", _MAIN))) == (chosen, device, table)
             and route.get("type", "unicast") == "unicast"
             and route.get("dst", "default") != "default"
             and not {"metrics", "nexthops"} & route.keys()
         ]
-        holding = [(network, gateway) for network, gateway in found if IPv4Address(address) in network]
-        if not holding:
-            return f"{address}/32", self.gateways.get(address, "")
-        network, gateway = max(holding, key=lambda each: each[0].prefixlen)
-        return str(network), gateway
+        holding = [route for route in found if IPv4Address(address) in route.to]
+        alone = Route(IPv4Network(address), self.gateways.get(address, ""), table)
+        return max(holding, key=lambda route: route.to.prefixlen, default=alone)
 
     @cached_property
     def unrouted(self) -> dict[str, str]:

@@ -60,8 +60,8 @@ def test_each_rule_that_dropped_packets_is_deleted(site, changes, rules, deleted
     assert len(cause.evidence) == max(1, len(deleted))
 
 
-def via(seen, *, gateway):
-    """Return a cluster in which node2 sends from 192.168.56.212; to node3 by a gateway, if `gateway` is one."""
+def via(seen, *, gateway, table=""):
+    """Return a cluster in which node2 sends from 192.168.56.212; to node3 by a gateway or a route of a table, if they are given."""
     paths = {
         way: replace(
             path,
@@ -80,6 +80,10 @@ def via(seen, *, gateway):
     if gateway:
         gets[1]["gateway"] = gateway
         routes = json.dumps([{"dst": "default", "gateway": gateway, "dev": "eth0", "prefsrc": "192.168.56.212"}])
+    if table:
+        gets[1]["table"] = table
+        of_table = {"dst": "192.168.56.0/28", "dev": "eth0", "prefsrc": "192.168.56.212", "table": table}
+        routes = json.dumps([*json.loads(routes), of_table])
     kernel = Kernel({**raw, "gets": "\n".join(json.dumps([get]) for get in gets), "routes": routes})
     observed = replace(seen.observed, kernels={**seen.observed.kernels, "node2": kernel})
     return replace(seen, observed=replace(observed, underlay=replace(observed.underlay, paths=paths)))
@@ -89,8 +93,15 @@ def test_a_route_with_another_source_address_is_replaced_once(site):
     (cause,) = explain(via(healthy(site), gateway=""))
     assert cause.id == "source-mismatch"
     assert "arrive at node1, node3 with the source address 192.168.56.212" in cause.evidence[0]
-    route = "ip route replace 192.168.56.0/24 dev eth0 src 192.168.56.12  # on node2"
+    route = "ip route replace 192.168.56.0/24 dev eth0 table main src 192.168.56.12  # on node2"
     assert [each for each in document.commands(cause) if "ip route replace" in each] == [route]
+
+
+def test_a_route_of_another_table_is_replaced_there(site):
+    """The rules of the host choose this table for node3. The route of table main has the same source, and stays as it is."""
+    seen = via(healthy(site), gateway="", table="100")
+    found = [each.values for each in problems(seen) if each.id == "source-mismatch"]
+    assert [(each["to"], each["table"]) for each in found] == [("192.168.56.0/24", "main"), ("192.168.56.0/28", "100")]
 
 
 def test_a_route_for_one_host_leads_to_its_gateway(site):
