@@ -24,6 +24,7 @@ _SHARING = frozenset(
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
 _LONG = (  # started first, in this order, so that they do not run alone at the end
     "tests/e2e/test_doctor.py::test_each_fault",
+    "tests/e2e/test_doctor.py::test_two_faults",
     "tests/e2e/test_fix_on_hosts.py::test_what_can_be_cured",
     "tests/e2e/test_inventories.py::test_zookeeper",
     "tests/e2e/test_scripts.py::test_the_demo_runs",

@@ -29,15 +29,15 @@ def curable(fault: Fault) -> bool:
     return on_hosts and bool(cause.commands or cause.fixable or cause.by_up)
 
 
-def paste(cluster: Cluster, causes: list[dict[str, Any]]) -> bool:
-    """Run all commands of a report, each on the host that it names, then `up` if a cause says so. Returns False if there is nothing to run."""
+def paste(cluster: Cluster, causes: list[dict[str, Any]]) -> str:
+    """Run all commands of a report, each on the host that it names, then `up` if a cause says so. Returns "up", "commands", or "" for neither."""
     commands = [command for cause in causes for command in cause["commands"]]
     for command in dict.fromkeys(commands):
         cluster.sh(command.split("  # on ")[1].split(";")[0], command)
     by_up = any(cause["fixable"] and not cause["commands"] for cause in causes)
     if by_up:
         cluster.run("up")
-    return by_up or bool(commands)
+    return "up" if by_up else "commands" if commands else ""
 
 
 def healed(cluster: Cluster) -> None:
@@ -50,11 +50,11 @@ def healed(cluster: Cluster) -> None:
     cluster.lab.heal()
 
 
-def clean(cluster: Cluster) -> None:
+def clean(cluster: Cluster, *, up: bool = True) -> None:
     """Heal what is left of the faults of the lab, and what their cures have left behind.
 
-    A cure that was `up` may have set firewall rules for an address that the fault had added.
+    up: `up` was a cure. It may have set firewall rules for an address that the fault had added.
     """
     healed(cluster)
-    if cluster.run("plan").code == 2:
+    if up and cluster.run("plan").code == 2:
         cluster.run("up")

@@ -140,39 +140,41 @@ def settle(cluster: Cluster) -> None:
         time.sleep(2)
 
 
-def recovered(cluster: Cluster, fault: Fault, causes: list[dict[str, Any]]) -> str:
-    """Cure a fault as its report says, or by the lab if its cure is only words. Returns what `verify` still says then, or "".
+def recovered(cluster: Cluster, fault: Fault, causes: list[dict[str, Any]]) -> tuple[str, bool]:
+    """Cure a fault as its report says, or by the lab if its cure is only words. Returns what `verify` still says then, and if `up` ran.
 
     Engines of a swarm look for lost ones once a minute, so it looks again for a while.
     """
-    by_report = curable(fault)
+    by_report, did = curable(fault), set()
     if not by_report:
         healed(cluster)
     for step in range(8):
-        if by_report and step < STEPS and not paste(cluster, causes) and not step:
-            return f"its report has no command and needs no `up`: {[cause['id'] for cause in causes]}"
+        if by_report and step < STEPS:
+            did.add(paste(cluster, causes))
+            if did == {""}:
+                return f"its report has no command and needs no `up`: {[cause['id'] for cause in causes]}", False
         if not cluster.store:
             back(cluster)
         run = cluster.run("verify")
         if run.code == 0:
-            return ""
+            return "", "up" in did
         settle(cluster)
         causes = run.report["causes"]
         if step >= STEPS:
             time.sleep(10)
-    return run.err[-1000:]
+    return run.err[-1000:], "up" in did
 
 
 # All faults on Consul; in the swarm those that only a swarm has, and those that its engines show otherwise; on other stores theirs.
 @pytest.mark.parametrize(
     ("kind", "faults"),
     [
-        *(("consul", chosen("consul")[part::8]) for part in range(8)),
+        *(("consul", chosen("consul")[part::6]) for part in range(6)),
         ("swarm-28", chosen("swarm", "firewall-reload", "gossip-blocked")),
         ("etcd", [FAULTS["store-down"], FAULTS["store-hangs"]]),
         ("zookeeper", [FAULTS["store-down"], FAULTS["store-hangs"]]),
     ],
-    ids=[*(f"consul-{part}" for part in range(1, 9)), "swarm-28", "etcd", "zookeeper"],
+    ids=[*(f"consul-{part}" for part in range(1, 7)), "swarm-28", "etcd", "zookeeper"],
 )
 def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, kind, faults):
     cluster = settled(kind)
@@ -189,10 +191,10 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, k
         verified = cluster.run("verify")
         run = cluster.run("doctor", "--junit", str(tmp_path / "r.xml"), "--html", str(tmp_path / "r.html"))
         causes, begin = run.report["causes"], time.monotonic()
-        left = recovered(cluster, fault, causes)
+        left, up = recovered(cluster, fault, causes)
         seconds = time.monotonic() - begin
         if curable(fault):
-            clean(cluster)
+            clean(cluster, up=up or bool(left))
             if not cluster.store:
                 back(cluster)
             results.record(fault.id, kind, "fixed", worked=not left, seconds=seconds)
@@ -316,12 +318,13 @@ def examined(cluster: Cluster, pair: Pair) -> tuple[list[str], float]:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("kind", "count"), [("consul", 2), ("swarm-28", 1)])
-def test_two_faults_at_once_are_both_named(settled, capsys, kind, count):
-    cluster, dice, wrong = settled(kind), random.Random(SEED), []
-    pairs, store = drawn(kind.partition("-")[0], dice), kind.partition("-")[0]
-    fixed = [placed(FAULTS[one], FAULTS[other], dice) for one, other in HIDING] if store == "consul" else []
-    for pair in pairs + fixed if ALL else pairs[:count] + dice.sample(fixed, min(1, len(fixed))):
+@pytest.mark.parametrize("kind", ["consul", "swarm-28"])
+def test_two_faults_at_once_are_both_named(settled, capsys, kind):
+    """A third of the pairs, chosen by the seed, or all with PROVISIONER_ALL=1."""
+    cluster, dice, wrong, store = settled(kind), random.Random(SEED), [], kind.partition("-")[0]
+    pairs = drawn(store, dice)
+    pairs += [placed(FAULTS[one], FAULTS[other], dice) for one, other in HIDING] if store == "consul" else []
+    for pair in pairs if ALL else dice.sample(pairs, -(-len(pairs) // 3)):
         said, seconds = examined(cluster, pair)
         wrong += said
         with capsys.disabled():
