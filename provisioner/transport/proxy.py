@@ -39,7 +39,8 @@ class ProxiedSocket(socket.socket):
                 if self.process.poll() is None:
                     os.killpg(self.process.pid, signal)  # it leads its own group
                     self.process.wait(_END)
-        self.said.close()
+        with contextlib.suppress(ValueError):  # paramiko's thread and ours may close it at the same time
+            self.said.close()
 
 
 def start(target: SshTarget) -> ProxiedSocket:
