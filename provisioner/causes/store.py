@@ -88,7 +88,12 @@ FAMILY = Family(
             Severity.STOP,
             "The running store has a fixed set of servers. A server outside that set waits forever, or forms a second store.",
             "first add it on one of the servers (package etcd-client): {adding}; or remove it from store.servers",
-            variants={"fixed": "remove them from store.servers"},
+            variants={
+                "fixed": "remove them from store.servers",
+                "removed": "on {host}, move the old data away: `systemctl stop etcd; mv {data} {data}.removed`; then add {host} as a"
+                " new member on one of the servers (package etcd-client): {adding}, and run again",
+            },
+            explains=("store-down",),
         ),
         Cause(
             "etcd-data-lost",
@@ -97,6 +102,7 @@ FAMILY = Family(
             "The other servers still count this one as a member. With an empty data directory it can't rejoin under its old"
             " membership.",
             "on another server (package etcd-client): {removing}, then {adding}, and run again",
+            explains=("store-down",),
         ),
         Cause(
             "store-tls-kept",

@@ -292,8 +292,13 @@ class Etcd(Unstaged, Managed):
         for name in cluster.servers:
             address = cluster.advertise.get(name)
             if peers and address and address not in peers:
+                values = {"host": name, "data": DATA, "adding": self._adding(cluster, name)}
+                if name in cluster.facts and self.has_data(cluster.facts[name]):
+                    what = "its etcd has the data of a member that the running etcd cluster has removed"
+                    yield Problem("server-added", name, what, values, "removed")
+                    continue
                 what = f"{name} is to be a server of an etcd cluster that already runs and does not have it as a member"
-                yield Problem("server-added", "", what, {"adding": self._adding(cluster, name)})
+                yield Problem("server-added", "", what, values)
         members = (member for name in cluster.live for member in _members(cluster.facts[name]))
         started = {member["name"]: member["id"] for member in members if member.get("clientURLs")}
         for name in cluster.servers:

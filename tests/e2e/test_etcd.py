@@ -33,9 +33,9 @@ def health(cluster: Cluster, host: str) -> str:
     return cluster.sh(host, ask % "health", check=False)
 
 
-def fetch(cluster: Cluster, host: str, path: str) -> str:
+def fetch(cluster: Cluster, host: str, path: str, options: str = "") -> str:
     """The answer to a request of root on a server, who needs no certificate."""
-    return cluster.sh(host, f"curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://etcd{path}")
+    return cluster.sh(host, f"curl -s {options} --unix-socket /run/provisioner-etcd/localhost:2379 http://etcd{path}")
 
 
 def private(cluster: Cluster) -> set[str]:
@@ -78,6 +78,7 @@ def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_l
     assert cluster.run("plan").code == 0
     engines_start_after_the_store_has_a_leader(cluster)
     reported_commands_restore_a_server_that_was_reinstalled(cluster)
+    reported_commands_restore_a_server_that_was_removed(cluster)
 
 
 def engines_start_after_the_store_has_a_leader(cluster: Cluster) -> None:
@@ -119,6 +120,21 @@ def reported_commands_restore_a_server_that_was_reinstalled(cluster: Cluster) ->
     cluster.sh("node3", "docker start app")
     plan = cluster.run("plan")
     assert (plan.code, plan.report["findings"]) == (0, [])
+
+
+def reported_commands_restore_a_server_that_was_removed(cluster: Cluster) -> None:
+    members = json.loads(fetch(cluster, "node1", "/v2/members"))["members"]
+    (gone,) = (member["id"] for member in members if member["name"] == "node3")
+    fetch(cluster, "node1", f"/v2/members/{gone}", "-X DELETE")
+    cluster.sh("node3", "for n in $(seq 60); do systemctl is-active -q etcd || exit 0; sleep 0.5; done; exit 1")
+    run = cluster.run("up")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    (found,) = (f for f in run.report["findings"] if f["check"] == "server-added")
+    assert found["host"] == "node3"
+    away, adding = re.findall("`(.*?)`", found["cure"])
+    cluster.sh("node3", away)
+    cluster.sh("node1", adding)
+    assert len(cluster.up().report["proofs"][0]["pairs"]) == 6
 
 
 def closed_to_clients_without_a_certificate(cluster: Cluster) -> None:

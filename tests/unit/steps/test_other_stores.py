@@ -205,6 +205,15 @@ class TestEtcd:
         }
         assert ("etcd-data-lost", "node2", "stop") in checks(site("etcd", node2=fresh("etcd", "node2")))
 
+    def test_a_server_that_the_others_have_removed(self, site):
+        others = {}
+        for name in ("node1", "node3"):
+            facts = capture(f"etcd-{name}")
+            members = [member for member in facts.http("members").body["members"] if member["name"] != "node2"]
+            others[name] = with_http(facts, "members", {"members": members})
+        gone = with_http(capture("etcd-node2"), "members", "000 refused")
+        assert ("server-added", "node2", "stop") in checks(site("etcd", node2=gone, **others))
+
     def test_no_leader(self, site):
         whole = site("etcd", node2=with_http(capture("etcd-node2"), "health", '503 {"health":"false"}'))
         assert differs(whole) == [("etcd's leader", "wait")]
