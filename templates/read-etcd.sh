@@ -16,4 +16,8 @@ etcd_debugging_mvcc_keys_total 0
 '*) echo etcd-idle=yes ;; esac
 }
 [ -e JSON ] && [ -L /run/systemd/units/invocation:UNIT ] || etcd --version | while read -r _ w v; do [ "$w" != Version: ] || echo "etcd-version=$v"; done
-[ ! -d DATA/member ] || echo etcd-data=yes
+# A server that could not join has only member/snap. One that the others have removed says so as it ends.
+[ ! -d DATA/member/wal ] || {
+  echo etcd-data=yes
+  [ -L /run/systemd/units/invocation:UNIT ] || ! journalctl -qo cat -n 60 -u UNIT 2>/dev/null | grep -q 'permanently removed from the cluster' || echo etcd-removed=yes
+}

@@ -92,6 +92,7 @@ FAMILY = Family(
                 "fixed": "remove them from store.servers",
                 "removed": "on {host}, move the old data away: `systemctl stop etcd; mv {data} {data}.removed`; then add {host} as a"
                 " new member on one of the servers (package etcd-client): {adding}, and run again",
+                "again": "on {host}, move the old data away: `systemctl stop etcd; mv {data} {data}.removed`, and run again",
             },
             explains=("store-down",),
         ),
@@ -102,6 +103,10 @@ FAMILY = Family(
             "The other servers still count this one as a member. With an empty data directory it can't rejoin under its old"
             " membership.",
             "on another server (package etcd-client): {removing}, then {adding}, and run again",
+            variants={
+                "tries": "on {host}, `systemctl stop etcd`; on another server (package etcd-client), {removing}, then {adding}, and run"
+                " again"
+            },
             explains=("store-down",),
         ),
         Cause(

@@ -291,24 +291,29 @@ class Etcd(Unstaged, Managed):
         peers = self.peers({name: cluster.facts[name] for name in cluster.live})
         for name in cluster.servers:
             address = cluster.advertise.get(name)
-            if peers and address and address not in peers:
-                values = {"host": name, "data": DATA, "adding": self._adding(cluster, name)}
-                if name in cluster.facts and self.has_data(cluster.facts[name]):
-                    what = "its etcd has the data of a member that the running etcd cluster has removed"
-                    yield Problem("server-added", name, what, values, "removed")
-                    continue
-                what = f"{name} is to be a server of an etcd cluster that already runs and does not have it as a member"
-                yield Problem("server-added", "", what, values)
+            if peers and address:
+                yield from self._added(cluster, name, member=address in peers)
         members = (member for name in cluster.live for member in _members(cluster.facts[name]))
         started = {member["name"]: member["id"] for member in members if member.get("clientURLs")}
         for name in cluster.servers:
             if name in cluster.live and name in started and not self.has_data(cluster.facts[name]):
-                what = (
-                    f"its etcd has lost its data ({DATA} is missing), and the other servers still count it as a member"
-                )
+                what = f"its etcd has lost its data ({DATA} has none), and the other servers still count it as a member"
                 removing = self._command(cluster, (name,), f"member remove {started[name]}")
-                values = {"removing": removing, "adding": self._adding(cluster, name)}
-                yield Problem("etcd-data-lost", name, what, values)
+                values = {"host": name, "removing": removing, "adding": self._adding(cluster, name)}
+                # A running unit would start etcd with its old identity as soon as that is removed.
+                variant = "tries" if cluster.facts[name].unit(UNIT).up else ""
+                yield Problem("etcd-data-lost", name, what, values, variant)
+
+    def _added(self, cluster: Cluster, name: str, *, member: bool) -> Iterator[Problem]:
+        """Find a server that can't join because it is no member, or because its data are those of one that was removed."""
+        adding, facts = self._adding(cluster, name), cluster.facts.get(name)
+        if facts and self.has_data(facts) and (not member or facts.says("etcd-removed")):
+            what = "its etcd has the data of a member that the running etcd cluster has removed"
+            values = {"host": name, "data": DATA, "adding": adding}
+            yield Problem("server-added", name, what, values, "removed" if not member else "again")
+        elif not member:
+            what = f"{name} is to be a server of an etcd cluster that already runs and does not have it as a member"
+            yield Problem("server-added", "", what, {"adding": adding})
 
     def _command(self, cluster: Cluster, about: Collection[str], words: str) -> str:
         """Return an etcdctl command for people. about: the hosts that it must not be sent to.
