@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import random
 import signal
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,11 +49,36 @@ _LAB = "tests/e2e/lab/"  # classes of these files may share hosts
 _LABS_FIRST = 2  # so many workers start with labs
 _SHORT = ("tests/e2e/test_firewall_on_hosts.py", _LAB)
 
+SEED = int(os.environ.get("PROVISIONER_SEED", "0")) or random.SystemRandom().randrange(1, 10_000)
+
 # Imported modules and collected tests are never freed. Scanning them for garbage would take a tenth of the quick tests' time.
 gc.set_threshold(50_000)
 
 # CI may start this process with SIGINT ignored, which all its child processes would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Give all workers of a run the same seed: they must collect the same tests."""
+    node.workerinput["seed"] = SEED
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of tests with the mark `some(COUNT)`, skip all but so many with different parameters, chosen by the seed."""
+    if os.environ.get("PROVISIONER_ALL") == "1":
+        return
+    seed = getattr(config, "workerinput", {}).get("seed", SEED)
+    alike = defaultdict(list)
+    for item in items:
+        if mark := item.get_closest_marker("some"):
+            alike[item.nodeid.partition("[")[0], mark.args[0]].append(item)
+    for (name, count), tests in alike.items():
+        chosen = random.Random(f"{seed} {name}").sample(tests, min(count, len(tests)))
+        for test in tests:
+            if test not in chosen:
+                why = f"seed {seed} chose {count} of these {len(tests)}; PROVISIONER_ALL=1 runs all"
+                test.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.hookimpl(optionalhook=True)

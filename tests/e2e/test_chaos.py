@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 SEEDS = {"consul": 4718, "etcd": 4711, "zookeeper": 4735, "swarm": 4774}
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_round(make_lab, tmp_path, kind):
     player = Player(kind, make_lab(hosts=len(HOSTS), image=kind.image), tmp_path)

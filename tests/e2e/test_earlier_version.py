@@ -110,6 +110,7 @@ def processes(cluster: Cluster) -> dict[str, str]:
     return {host: cluster.sh(host, ask) for host in cluster.lab.hosts}
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("kind", STORES)
 def test_its_hosts_keep_running_and_are_left_clean(kind, earlier, make_lab, tmp_path, record_property):
     extra = "" if STORES[kind] else "control_plane: swarm\n"

@@ -1,4 +1,4 @@
-"""tests/reruns.py itself: pytest runs failing tests in a checkout with nothing else."""
+"""tests/reruns.py and tests/conftest.py themselves: pytest runs tests in a checkout with nothing else."""
 
 from __future__ import annotations
 
@@ -104,3 +104,23 @@ def test_many_failures_are_not_explained_by_load(checkout):
     assert code == 1
     assert re.fullmatch(r"=+ 9 failed in [0-9.]+s =+", lines[-1])
     assert "9 tests with labs failed: none is run again, because load does not explain so many" in lines
+
+
+def test_of_some_tests_alike_the_seed_chooses_how_many_run(checkout, monkeypatch):
+    """All workers choose the same ones, and the others are counted with the reason. One that is named runs."""
+    checkout.file(
+        "e2e/test_some.py",
+        "import pytest\n@pytest.mark.some(2)\n@pytest.mark.parametrize('n', range(5))\ndef test_it(n):\n    pass\n",
+    )
+    monkeypatch.delenv("PROVISIONER_ALL", raising=False)
+    for seed in ("", "17"):
+        monkeypatch.setenv("PROVISIONER_SEED", seed or "0")
+        code, lines = checkout.run("-n", "2")
+        assert code == 0, lines
+        assert re.fullmatch(r"=+ 2 passed, 3 skipped in [0-9.]+s =+", lines[-1])
+        (why,) = (line for line in lines if line.startswith("SKIPPED"))
+        assert re.search(rf"seed {seed or '[0-9]+'} chose 2 of these 5; PROVISIONER_ALL=1 runs all", why)
+    for number in (1, 4):
+        assert "1 passed" in checkout.run(f"tests/e2e/test_some.py::test_it[{number}]")[1][-1]
+    monkeypatch.setenv("PROVISIONER_ALL", "1")
+    assert "5 passed" in checkout.run()[1][-1]

@@ -337,6 +337,7 @@ class TestNothingIsLeft:
         assert "no-such-hierarchy" in str(caught.value), "the error contains the console's last lines"
         assert traces(name) == []
 
+    @pytest.mark.some(3)
     @pytest.mark.parametrize("after", [0.25, 0.35, 0.4, 0.45, 0.5, 0.6, 0.9])
     def test_after_an_up_that_was_killed(self, after):
         name = f"test-{os.getpid()}-killed"
