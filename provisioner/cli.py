@@ -87,6 +87,7 @@ _Hold = Annotated[
         help="Hold connections between containers of an overlay for at least so long, to see interruptions.",
     ),
 ]
+_Strict = Annotated[bool, typer.Option("--strict", help="Fail also if there are only warnings.")]
 _List = Annotated[bool, typer.Option("--list", help="List the proofs without running them or connecting to a host.")]
 _Recreate = Annotated[
     list[str] | None,
@@ -181,13 +182,14 @@ def verify(
     skip: _Skip = None,
     limit: _Limit = None,
     hold: _Hold = None,
+    strict: _Strict = False,
     list_: _List = False,
     options: FileOptions,
 ) -> None:
     """Compare the hosts with the inventory, observe them, and prove the networks between them; repair nothing.
 
-    Exit code 0: the hosts match, all proofs that ran succeeded, and no cause was found, or only warnings. 1: otherwise. 64: invalid
-    inventory or pattern.
+    Exit code 0: the hosts match, all proofs that ran succeeded, and no cause was found, or only warnings (with --strict, none either).
+    1: otherwise. 64: invalid inventory or pattern.
     """
     from provisioner import proofs
 
@@ -201,7 +203,7 @@ def verify(
     def workflow(found: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.verify import phases
 
-        return phases(found, choice)
+        return phases(found, choice, strict=strict)
 
     _run(inventory, "verify", workflow, options, limit=limit)
 

@@ -70,6 +70,12 @@ FAMILY = Family(
             "fix what is reported about these hosts, and run again",
         ),
         failure(
+            "warning-found",
+            "`verify --strict` has found a warning",
+            "The networks work, and something else needs attention. With --strict, a script learns it from the exit code.",
+            "do what the report says about the warning, or hide it with --ignore",
+        ),
+        failure(
             "swarm-may-exist",
             "a host that does not answer may have the cluster's swarm",
             "Two swarms can't be merged. No second swarm is created while a host that does not answer may be in the first.",

@@ -19,12 +19,25 @@ from renaming import other_words, renamed
 
 from provisioner import render
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
-from provisioner.model import Action, Asking, Drift, Failure, HostChanged, Kind, Problem, ProofResult, Result, State
+from provisioner.model import (
+    Action,
+    Asking,
+    Diagnosis,
+    Drift,
+    Failure,
+    HostChanged,
+    Kind,
+    Problem,
+    ProofResult,
+    Result,
+    State,
+)
 from provisioner.runner import look, session
 from provisioner.runner.run import Run
 from provisioner.steps.base import PeerOutput, Work
 from provisioner.workflows import anyway, compare, converge, go, lock_if_any_differs
 from provisioner.workflows.agreement import Agreement
+from provisioner.workflows.verify import accept_no_warning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -750,6 +763,20 @@ class TestPlan:
         assert made.report("verify").exit_code == 1
         made.proofs[:] = [ProofResult("overlay", "demo", State.SETTLED)]
         assert made.report("verify").exit_code == 0
+
+    def test_warnings_count_if_the_user_is_strict(self, run, cluster):
+        cluster.done = {"a"}
+        made = run(Step("a", cluster), command="plan")
+        accept_no_warning(made)
+        assert made.report("verify").exit_code == 0
+        made.causes = [Diagnosis((Problem("node-resting", "node2", "its node is drained", {"node": "x"}),))]
+        assert made.report("verify").exit_code == 0
+        accept_no_warning(made)
+        report = made.report("verify")
+        assert (report.exit_code, [error.text for error in report.errors]) == (
+            1,
+            ["--strict accepts no warning: node-resting"],
+        )
 
     @pytest.mark.parametrize(("state", "code"), [(State.SETTLED, 0), (State.SKIPPED, 1), (State.FAILED, 1)])
     def test_it_fails_if_none_of_the_chosen_proofs_could_run(self, run, cluster, state, code):
