@@ -193,7 +193,7 @@ FAMILY = Family(
             },
             fixes=frozenset({"down"}),
             touches={"": ENGINE, "down": "link {device} in {space}"},
-            explains=("overlay-blocked",),
+            explains=("overlay-blocked", "fdb-lost"),
         ),
         Cause(
             "link-down",

@@ -108,6 +108,10 @@ _DISTURBED = frozenset({"names-unresolved", "probe-failed"})
 _OF_A_PATH = frozenset(
     {"underlay-blocked", "vxlan-blocked", "gossip-blocked", "gossip-udp"}
 )  # not of others of its ends
+_FLUSHED = (
+    "vxlan-lost",
+    "fdb-lost",
+)  # a device that is set down loses its entries, and not those of others for its host
 _OF_THE_SWARM = "swarm-leaderless"  # the host that reports it is one of many
 # Proofs report this problem wherever it exists. So its consequences are explained by it, and not by its causes.
 _SEEN = "overlay-blocked"
@@ -307,6 +311,8 @@ def _related(cause: Problem, consequence: Problem) -> bool:
         there |= {str(consequence.values["target"])} & here
     if cause.target and consequence.target and consequence.id in _OF_A_PATH:
         return here == there
+    if (cause.id, consequence.id) == _FLUSHED:
+        return cause.host == consequence.host
     return not here or not there or bool(here & there)
 
 

@@ -466,6 +466,19 @@ def test_two_faults_at_once_are_both_named(site):
     }
 
 
+@pytest.mark.parametrize(("host", "expected"), [("node2", ["vxlan-lost"]), ("node1", ["fdb-lost", "vxlan-lost"])])
+def test_a_device_that_is_set_down_loses_its_own_entries(site, host, expected):
+    """node2 has no entry for a container on node1. That follows if its own device is down, and not if the one of node1 is."""
+    lost = SCENES["fdb-lost"][0](healthy(site))
+    seen = with_kernel(
+        lost,
+        host,
+        f"space:{SPACE}:links",
+        lambda links: [{**each, "flags": []} if "vxlan" in json.dumps(each) else each for each in links],
+    )
+    assert sorted(found.id for found in explain(seen)) == expected
+
+
 def test_a_consequence_elsewhere_is_a_cause_of_its_own(site):
     proof = Problem("overlay-blocked", "node1", "2 pairs failed", {"port": DATA}, network="demo", target="node3")
     found = explain(failed(blocked(healthy(site)), ("node1", "node3"), problem=proof))
