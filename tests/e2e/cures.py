@@ -30,10 +30,19 @@ def curable(fault: Fault) -> bool:
 
 
 def paste(cluster: Cluster, causes: list[dict[str, Any]]) -> str:
-    """Run all commands of a report, each on the host that it names, then `up` if a cause says so. Returns "up", "commands", or "" for neither."""
+    """Run all commands of a report, each on the host that it names, then `up` if a cause says so. Returns "up", "commands", or "" for neither.
+
+    A command that fails is run again after some seconds, as a reader would do: an engine or a store may just be starting.
+    """
     commands = [command for cause in causes for command in cause["commands"]]
     for command in dict.fromkeys(commands):
-        cluster.sh(command.split("  # on ")[1].split(";")[0], command)
+        host = command.split("  # on ")[1].split(";")[0]
+        try:
+            cluster.sh(host, command)
+        except LabError as error:
+            print(f"{error}\nonce more, after 5 s")
+            time.sleep(5)
+            cluster.sh(host, command)
     by_up = any(cause["fixable"] and not cause["commands"] for cause in causes)
     if by_up:
         cluster.run("up")
