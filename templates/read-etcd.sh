@@ -19,5 +19,8 @@ etcd_debugging_mvcc_keys_total 0
 # A server that could not join has only member/snap. One that the others have removed says so as it ends.
 [ ! -d DATA/member/wal ] || {
   echo etcd-data=yes
-  [ -L /run/systemd/units/invocation:UNIT ] || ! journalctl -qo cat -n 60 -u UNIT 2>/dev/null | grep -q 'permanently removed from the cluster' || echo etcd-removed=yes
+  [ -L /run/systemd/units/invocation:UNIT ] || {
+    i=$(systemctl show -p InvocationID --value UNIT) # of its last run
+    [ -z "$i" ] || ! journalctl -qo cat -n 60 "_SYSTEMD_INVOCATION_ID=$i" 2>/dev/null | grep -q 'permanently removed from the cluster' || echo etcd-removed=yes
+  }
 }

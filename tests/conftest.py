@@ -64,8 +64,9 @@ def pytest_configure_node(node: WorkerController) -> None:
     node.workerinput["seed"] = SEED
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of tests with the mark `some(COUNT)`, skip all but so many with different parameters, chosen by the seed."""
+    """Of tests with the mark `some(COUNT)`, skip all but so many with different parameters, chosen by the seed. Those that -k leaves out do not count."""
     if os.environ.get("PROVISIONER_ALL") == "1":
         return
     seed = getattr(config, "workerinput", {}).get("seed", SEED)

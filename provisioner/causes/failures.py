@@ -72,7 +72,7 @@ FAMILY = Family(
         failure(
             "warning-found",
             "`verify --strict` has found a warning",
-            "The networks work, and something else needs attention. With --strict, a script learns it from the exit code.",
+            "A warning does not fail a run. With --strict, it does, so that a script notices it.",
             "do what the report says about the warning, or hide it with --ignore",
         ),
         failure(

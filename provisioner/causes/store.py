@@ -90,9 +90,9 @@ FAMILY = Family(
             "first add it on one of the servers (package etcd-client): {adding}; or remove it from store.servers",
             variants={
                 "fixed": "remove them from store.servers",
-                "removed": "on {host}, move the old data away: `systemctl stop etcd; mv {data} {data}.removed`; then add {host} as a"
+                "removed": "on {host}, move the old data away: `systemctl stop etcd; mv -T {data} {data}.removed`; then add {host} as a"
                 " new member on one of the servers (package etcd-client): {adding}, and run again",
-                "again": "on {host}, move the old data away: `systemctl stop etcd; mv {data} {data}.removed`, and run again",
+                "again": "on {host}, move the old data away: `systemctl stop etcd; mv -T {data} {data}.removed`, and run again",
             },
             explains=("store-down",),
         ),

@@ -108,10 +108,8 @@ _DISTURBED = frozenset({"names-unresolved", "probe-failed"})
 _OF_A_PATH = frozenset(
     {"underlay-blocked", "vxlan-blocked", "gossip-blocked", "gossip-udp"}
 )  # not of others of its ends
-_FLUSHED = (
-    "vxlan-lost",
-    "fdb-lost",
-)  # a device that is set down loses its entries, and not those of others for its host
+# A device that is set down loses its own entries. Those of other hosts for its containers stay.
+_FLUSHED = ("vxlan-lost", "fdb-lost")
 _OF_THE_SWARM = "swarm-leaderless"  # the host that reports it is one of many
 # Proofs report this problem wherever it exists. So its consequences are explained by it, and not by its causes.
 _SEEN = "overlay-blocked"

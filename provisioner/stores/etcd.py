@@ -306,14 +306,14 @@ class Etcd(Unstaged, Managed):
 
     def _added(self, cluster: Cluster, name: str, *, member: bool) -> Iterator[Problem]:
         """Find a server that can't join because it is no member, or because its data are those of one that was removed."""
-        adding, facts = self._adding(cluster, name), cluster.facts.get(name)
+        facts = cluster.facts.get(name)
         if facts and self.has_data(facts) and (not member or facts.says("etcd-removed")):
             what = "its etcd has the data of a member that the running etcd cluster has removed"
-            values = {"host": name, "data": DATA, "adding": adding}
+            values = {"host": name, "data": DATA, "adding": self._adding(cluster, name)}
             yield Problem("server-added", name, what, values, "removed" if not member else "again")
         elif not member:
             what = f"{name} is to be a server of an etcd cluster that already runs and does not have it as a member"
-            yield Problem("server-added", "", what, {"adding": adding})
+            yield Problem("server-added", "", what, {"adding": self._adding(cluster, name)})
 
     def _command(self, cluster: Cluster, about: Collection[str], words: str) -> str:
         """Return an etcdctl command for people. about: the hosts that it must not be sent to.

@@ -207,6 +207,8 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, k
             results.record(fault.id, kind, "fixed", worked=not left, seconds=seconds)
         if verified.code != 1 or complaint(verified.report["causes"], fault, host, to):
             wrong.append(f"{fault.id} on {host}: verify gives {verified.code}\n{verified.err[-1000:]}")
+        if any(cause["severity"] == "error" for cause in causes) and run.code != 1:
+            wrong.append(f"{fault.id} on {host}: doctor gives {run.code}")
         if left:
             wrong.append(f"{fault.id} on {host}: verify fails afterwards\n{left}")
         first = bool(causes) and causes[0]["id"] == fault.cause and not complaint(causes, fault, host, to)

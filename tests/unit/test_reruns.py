@@ -122,5 +122,6 @@ def test_of_some_tests_alike_the_seed_chooses_how_many_run(checkout, monkeypatch
         assert re.search(rf"seed {seed or '[0-9]+'} chose 2 of these 5; PROVISIONER_ALL=1 runs all", why)
     for number in (1, 4):
         assert "1 passed" in checkout.run(f"tests/e2e/test_some.py::test_it[{number}]")[1][-1]
+        assert "1 passed, 4 deselected" in checkout.run("-k", f"test_it and {number}")[1][-1]
     monkeypatch.setenv("PROVISIONER_ALL", "1")
     assert "5 passed" in checkout.run()[1][-1]

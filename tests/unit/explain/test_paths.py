@@ -9,6 +9,7 @@ from types import MappingProxyType
 import pytest
 from scenes import DATA, DROPPED, GOSSIP, SILENT, healthy, into, with_ways
 
+from provisioner import causes
 from provisioner.explain import explain, problems
 from provisioner.observe.kernel import Kernel
 from provisioner.report import document
@@ -100,8 +101,15 @@ def test_a_route_with_another_source_address_is_replaced_once(site):
 def test_a_route_of_another_table_is_replaced_there(site):
     """The rules of the host choose this table for node3. The route of table main has the same source, and stays as it is."""
     seen = via(healthy(site), gateway="", table="100")
-    found = [each.values for each in problems(seen) if each.id == "source-mismatch"]
-    assert [(each["to"], each["table"]) for each in found] == [("192.168.56.0/24", "main"), ("192.168.56.0/28", "100")]
+    found = [each for each in problems(seen) if each.id == "source-mismatch"]
+    assert [(each.values["to"], each.values["table"]) for each in found] == [
+        ("192.168.56.0/24", "main"),
+        ("192.168.56.0/28", "100"),
+    ]
+    assert [causes.touches(each) for each in found] == [
+        "route 192.168.56.0/24 of table main",
+        "route 192.168.56.0/28 of table 100",
+    ]
 
 
 def test_a_route_for_one_host_leads_to_its_gateway(site):
