@@ -192,7 +192,7 @@ FAMILY = Family(
                 "route": ("ip route replace {to} dev {device} table {table} src {advertised}",),
                 "via": ("ip route replace {to} via {gateway} dev {device} table {table} src {advertised}",),
             },
-            touches=dict.fromkeys(("route", "via"), "route {to} of table {table}"),
+            touches={"route": "route {to}", "via": "route {to}"},
             explains=(*_OVERLAY, "underlay-blocked"),
         ),
         Cause(

@@ -9,7 +9,6 @@ from types import MappingProxyType
 import pytest
 from scenes import DATA, DROPPED, GOSSIP, SILENT, healthy, into, with_ways
 
-from provisioner import causes
 from provisioner.explain import explain, problems
 from provisioner.observe.kernel import Kernel
 from provisioner.report import document
@@ -105,10 +104,6 @@ def test_a_route_of_another_table_is_replaced_there(site):
     assert [(each.values["to"], each.values["table"]) for each in found] == [
         ("192.168.56.0/24", "main"),
         ("192.168.56.0/28", "100"),
-    ]
-    assert [causes.touches(each) for each in found] == [
-        "route 192.168.56.0/24 of table main",
-        "route 192.168.56.0/28 of table 100",
     ]
 
 
