@@ -240,8 +240,9 @@ FAMILY = Family(
             "fdb-lost",
             "a forwarding entry is missing",
             Severity.ERROR,
-            "The host knows a container's MAC address, but not the host on which it runs, so packets for it are lost. In a swarm, it"
-            " must know both, because the kernel asks nobody, and forgets in minutes what it learned from packets. Engines 29 lose entries of nodes that were briefly unreachable.",
+            "The host does not know a container's MAC address, or the host on which it runs, so packets for it are lost. In a swarm, it"
+            " must know both, because the kernel asks nobody, and forgets in minutes what it learned from packets. Engines 29 lose entries of"
+            " nodes that were briefly unreachable. Engines 20.10 with a store add entries when packets need them, but may lose one of the two.",
             "add the entry",
             variants={"address": "add the entries"},
             commands={"": (_ENTRY,), "address": (_ADDRESS, _ENTRY)},

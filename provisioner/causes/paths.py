@@ -116,7 +116,7 @@ FAMILY = Family(
             "manager-blocked",
             "the port of the swarm's managers is blocked",
             "Nodes get their networks and tasks from a manager over this port, and managers elect their leader over it.",
-            ("join-unanswered", "swarm-leaderless", "swarm-error", "engine-hangs", "probe-failed"),
+            ("join-unanswered", "swarm-leaderless", "swarm-error", "engine-hangs", "leaked-address", "probe-failed"),
         ),
         Cause(
             "no-route",

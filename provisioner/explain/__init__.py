@@ -64,6 +64,7 @@ __all__ = [
     "firm",
     "losing",
     "observed",
+    "of_failed_networks",
     "of_paths",
     "problems",
     "summaries",
@@ -96,15 +97,17 @@ OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
 _OF_THE_ENGINE = frozenset(
     {"engine-uses", "engine-leaves", "network", "swarm", "engines", "package"}
 )  # kinds of drift with which a network is not shared; without iptables, for example, no container starts, or none resolves names
-_NOT_SHARED = frozenset(
-    {"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved", "fdb-stale", "duplicate-hostname"}
-)  # an engine that advertises another address gets other entries, and a name in gossip that it had already
+_NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
+_ELSEWHERE = frozenset({"fdb-stale", "duplicate-hostname"})
+# An engine that advertises another address gets other entries, and a name in gossip that it had already. A network that differs does not.
+_AFTER_DRIFT = {kind: _NOT_SHARED | (_ELSEWHERE if kind != "network" else set()) for kind in _OF_THE_ENGINE}
 _OF_THE_STORE = frozenset({"store-no-leader"})
 # Large packets between stores and managers are lost, too. What blocks an overlay, and so explains `mtu`, does not explain these.
 _NARROW, _OF_LARGE_PACKETS = "mtu", frozenset({"engine-hangs", "store-hangs", "store-no-leader", "probe-failed"})
-# Engines that lose their store for a moment lose names, and start no probe, on any host. If the store loses endpoints, engines on any host may lose names.
-_DISTURB = frozenset({"store-blocked", "store-no-leader", "endpoint-lost"})
-_DISTURBED = frozenset({"names-unresolved", "probe-failed"})
+# Engines that lose their store for a moment lose names, start no probe or hang, on any host. If the store loses endpoints, engines on any
+# host may lose names. Nor do engines answer while their swarm has no leader, after its leader was blocked.
+_DISTURB = frozenset({"store-blocked", "store-no-leader", "endpoint-lost", "manager-blocked"})
+_DISTURBED = frozenset({"names-unresolved", "probe-failed", "engine-hangs"})
 _OF_A_PATH = frozenset(
     {"underlay-blocked", "vxlan-blocked", "gossip-blocked", "gossip-udp"}
 )  # not of others of its ends
@@ -122,12 +125,22 @@ _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe s
 def problems(seen: Seen) -> list[Problem]:
     """Return all problems that checks, observations and proofs found, without duplicates."""
     found = [*seen.findings, *observed(seen), *(problem for detect in hosts.DETECTORS for problem in detect(seen))]
-    found += [problem for detect in hops.DETECTORS for problem in _detected(detect, seen)]
+    found += [*_followed(seen), *seen.kept]
     found += [problem for result in seen.proofs for problem in result.problems]
     return [
         names.informed(seen, paths.informed(seen, each))
         for each in {_key(each): each for each in reversed(found)}.values()
     ][::-1]
+
+
+def _followed(seen: Seen) -> list[Problem]:
+    return [problem for detect in hops.DETECTORS for problem in _detected(detect, seen)]
+
+
+def of_failed_networks(seen: Seen) -> tuple[Problem, ...]:
+    """Return what observations show of networks whose proofs have failed. A later observation may not: their probes have ended."""
+    networks = {result.network for result in seen.proofs if result.state is State.FAILED}
+    return tuple(problem for problem in (*observed(seen), *_followed(seen)) if problem.network in networks)
 
 
 @once
@@ -281,7 +294,7 @@ def _follows(problem: Problem, cause: Problem, closure: Mapping[str, frozenset[s
     if cause.id == _NARROW and cause.variant != "device" and problem.id in _OF_LARGE_PACKETS:
         return True
     if cause.id == "drift":
-        return cause.values["kind"] in _OF_THE_ENGINE and problem.id in _NOT_SHARED
+        return problem.id in _AFTER_DRIFT.get(str(cause.values["kind"]), ())
     if problem.id == "drift":
         names = {name for each in (cause.id, *closure[cause.id]) for name in causes.CAUSES[each].drifts}
         return problem.id in closure[cause.id] or bool(names & {problem.values["kind"], problem.values["target"]})

@@ -26,6 +26,7 @@ class Seen:
 
     findings: problems that checks found before. lost: host -> why it dropped out.
     earlier: the previous observation. Problems that are only in one of the two are temporary and are not reported.
+    kept: what observations before these showed of networks whose proofs had ended.
     results: see `once`.
     """
 
@@ -36,6 +37,7 @@ class Seen:
     findings: tuple[Problem, ...] = ()
     lost: Mapping[str, Failure] = field(default_factory=dict)
     earlier: Observed | None = None
+    kept: tuple[Problem, ...] = ()
     results: dict[Callable[[Seen], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def only(self, names: Collection[str]) -> Seen:

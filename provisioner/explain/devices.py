@@ -8,7 +8,8 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
-from provisioner.explain.overlays import is_down, link_down, of_kernels, subnets_of
+from provisioner.explain.base import few
+from provisioner.explain.overlays import endpoints, is_down, link_down, of_kernels, overlays, subnets_of
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
 from provisioner.transport.text import clean
@@ -53,6 +54,25 @@ def numbers(seen: Seen) -> Iterator[Problem]:
                 yield Problem(
                     "vni-mismatch", name, evidence, {"host": name}, network=network, where=f"VXLAN device of {network}"
                 )
+
+
+def sandboxes(seen: Seen) -> Iterator[Problem]:
+    """Find overlays without a namespace of their own on a host where a container has been on them for some seconds.
+
+    The container's own namespace is found beside it, so this is where the engine has its namespaces.
+    """
+    on: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for network, by_address in endpoints(seen).items():
+        for each in (each for those in by_address.values() for each in those if each.settled):
+            on[each.host, network].append(each.name)
+    for (name, network), containers in sorted(on.items()):
+        entry, kernel = overlays(seen, name).get(network, {}), seen.observed.kernels[name]
+        if entry and kernel.enters_all and not kernel.space_of(str(entry.get("Id", ""))):
+            evidence = (
+                f"the namespace of {network} is gone, and containers are still on this network: {few(containers)}"
+            )
+            where = f"{name}: /var/run/docker/netns"
+            yield Problem("sandbox-lost", name, evidence, network=network, where=where)
 
 
 def _vni(link: Mapping[str, Any]) -> int:
@@ -235,4 +255,4 @@ def _own(seen: Seen, host: str) -> list[dict[str, Any]]:
     return [link for link in seen.observed.kernels[host].links if link.get("ifname") in own]
 
 
-DETECTORS = (numbers, narrow, shaped)
+DETECTORS = (numbers, sandboxes, narrow, shaped)

@@ -71,7 +71,7 @@ def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | N
     who = f"{holder.name} ({address}, {holder.mac})"
     to = space.forwarding.get(holder.mac)
     if not known:
-        lost = at.whole and holder.settled and len(space.vxlans) == 1
+        lost = (at.whole or (to and _unanswered(seen, at, address))) and holder.settled and len(space.vxlans) == 1
         evidence = f"{at.host} has no MAC address for {who} on {holder.host}{at.said(address)}"
         return place("fdb-lost", evidence=evidence, variant="address") if lost else None
     if known.mac != holder.mac:
@@ -90,6 +90,14 @@ def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | N
         runs = f"but it runs on {holder.host} ({right}){at.said(address)}"
         return place("fdb-stale", evidence=f"{at.host} sends packets for {who} to {to}, {runs}")
     return None
+
+
+def _unanswered(seen: Seen, at: Entry, address: str) -> bool:
+    """Return whether a container on this host got no answer from the address: an engine with a store would have added the entry by now.
+
+    Observed with 20.10: it keeps one of the two entries, takes both for present, and adds neither.
+    """
+    return any(said.get(address) == "none" for said in seen.observed.kernels[at.host].unanswered.values())
 
 
 DETECTORS = (forwarding,)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.explain.base import once
 from provisioner.model import Problem
-from provisioner.system import attached
+from provisioner.system import attached, networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,18 +28,34 @@ _OVERLAYS = frozenset({"overlay"})
 
 def overlays(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
     """Return the overlay networks of a host's engine: name -> entry of the API's network list."""
-    networks = seen.site.facts[host].networks.items()
-    return {name: found for name, found in networks if found.get("Driver") in _OVERLAYS and not found.get("Ingress")}
+    listed = seen.site.facts[host].networks.items()
+    return {name: found for name, found in listed if found.get("Driver") in _OVERLAYS and not found.get("Ingress")}
 
 
 @once
 def of_kernels(seen: Seen) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """Return the overlay networks that each observed kernel may have: host -> name -> entry of the API's network list.
 
-    This includes networks that only other engines list: an engine whose store is down lists none, but its kernel has them.
+    This includes networks that only other engines list: an engine whose store is down lists none, but its kernel has them. If no engine
+    lists a network, the inventory describes it, and containers tell its ID.
     """
-    known = {network: entry for name in seen.site.live for network, entry in overlays(seen, name).items()}
+    known = _described(seen)
+    known |= {network: entry for name in seen.site.live for network, entry in overlays(seen, name).items()}
     return {name: known | overlays(seen, name) for name in seen.observed.kernels}
+
+
+def _described(seen: Seen) -> dict[str, dict[str, Any]]:
+    """Return the inventory's overlays that containers are on: name -> what the inventory knows of the API's entry."""
+    found = {}
+    for network in seen.site.inventory.networks.values():
+        facts = (seen.site.facts[name] for name in seen.site.live) if network.driver in _OVERLAYS else ()
+        on = (each for of in facts for each in attached.started(of) if each.network == network.name)
+        ids = {each.network_id for each in on} - {""}
+        if len(ids) == 1:
+            pool = {"Subnet": str(network.subnet or ""), "Gateway": str(network.gateway or "")}
+            options = networks.options(network, "")
+            found[network.name] = {"Id": ids.pop(), "IPAM": {"Config": [pool]}, "Options": options}
+    return found
 
 
 def subnets_of(network: Mapping[str, Any]) -> Iterator[IPv4Network]:

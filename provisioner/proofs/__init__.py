@@ -25,7 +25,7 @@ from provisioner.proofs.local import LocalProof
 from provisioner.proofs.overlay import OverlayProof
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
@@ -58,18 +58,16 @@ def prove(
     *,
     again: Again,
     chosen: Choice,
-    judge: Judge | None = None,
-) -> tuple[ProofResult, ...]:
-    """Run the chosen proofs on the live hosts. Excluded proofs have a result that says so.
+    judge: Callable[[], Judge] | None = None,
+) -> Iterator[ProofResult]:
+    """Run the chosen proofs on the live hosts, one round after the other. Excluded proofs have a result that says so.
 
-    site: the cluster as last read. again: reads it once more. judge: see `base.Judge`. Raises UsageError if a pattern
-    matches nothing.
+    site: the cluster as last read. again: reads it once more. judge: makes the judge of each round; see `base.Judge`. Raises
+    UsageError if a pattern matches nothing.
     """
     every = units(site().inventory)
     # In this order; each handles its own kind of network.
     rounds = (partial(overlay.rounds, hold=chosen.hold or 0.0), on_targets(local.rounds), on_targets(builtin.rounds))
-    results = running.run(rounds, chosen.of(every), site, connections, observer, again=again, judge=judge)
-    return (
-        *(narrowed(result, site()) for result in results),
-        *(running.left_out(unit) for unit in chosen.left_out(every)),
-    )
+    for result in running.run(rounds, chosen.of(every), site, connections, observer, again=again, judge=judge):
+        yield narrowed(result, site())
+    yield from (running.left_out(unit) for unit in chosen.left_out(every))

@@ -10,7 +10,7 @@ from provisioner.proofs.choice import asked
 from provisioner.proofs.isolation import accompanied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.model import Observer
@@ -28,20 +28,21 @@ def run(
     observer: Observer,
     *,
     again: Again,
-    judge: Judge | None = None,
-) -> list[ProofResult]:
+    judge: Callable[[], Judge] | None = None,
+) -> Iterator[ProofResult]:
     """Run the rounds one after the other. `site` is called before each round, because `again` may have changed its value.
 
-    judge: see `base.Judge`; None: every wait lasts until its deadline. kinds: functions that plan the rounds for one kind of
+    judge: makes the judge of each round; None: every wait lasts until its deadline. kinds: functions that plan the rounds for one kind of
     network. Each unit has a result, even if it could not be tried.
     """
-    results: list[ProofResult] = []
+    tried: set[str] = set()
     wanted = accompanied(site().inventory, asked(units))
     for rounds in kinds:
         for each in rounds(site(), wanted):
-            results += _round(each, site, connections, observer, again=again, judge=judge)
-    tried = {result.name for result in results}
-    return results + [_untried(unit) for unit in units if unit.name not in tried]
+            results = _round(each, site, connections, observer, again=again, judge=judge() if judge else None)
+            tried |= {result.name for result in results}
+            yield from results
+    yield from (_untried(unit) for unit in units if unit.name not in tried)
 
 
 def _untried(unit: Unit) -> ProofResult:

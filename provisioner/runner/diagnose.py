@@ -112,6 +112,7 @@ def seen(run: Run) -> Seen:
         tuple(run.findings),
         dict(run.session.lost),
         run.earlier,
+        run.kept,
     )
     run.seen = _latest(run.seen, made)
     return run.seen
@@ -200,16 +201,17 @@ def _is_shown(run: Run, cause: Diagnosis) -> bool:
 
 
 class Hopeless:
-    """Decides whether waiting probes can stop: waiting can't help if observations explain the missing pairs.
+    """Decides whether the waiting probes of a round can stop: waiting can't help if observations explain the missing pairs.
 
     Earlier observations are enough if they explain all pairs. Otherwise, the hosts are observed once more after some
     seconds. Only then do the probes run, and the namespaces of the overlays exist. If that does not explain all pairs, the probes'
     packets are followed through the overlays, twice: where they stop is evidence, and often something that waiting does not mend.
+    All this happens once for the probes that do not start, and once for the pairs of those that do.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.looked = False
+        self.looked = frozenset[tuple[str, str]]()  # what was missing then
         self.seen: Seen | None = None
 
     def __call__(self, missing: frozenset[tuple[str, str]], waited: float) -> bool:
@@ -217,11 +219,15 @@ class Hopeless:
         run = self.run
         if run.observed and self._explained(missing):
             return True
-        if self.looked or waited < _SUSPECT + _SUSPECT_PER_HOST * len(run.site.live):
+        if missing <= self.looked or waited < _SUSPECT + _SUSPECT_PER_HOST * len(run.site.live):
             return False
-        self.looked = True
+        self.looked |= missing
+        if run.observed:
+            run.kept += explaining().of_failed_networks(seen(run))
         observe(run)
-        return self._explained(missing) or all(self._located(missing) for _ in range(_FOLLOWED))
+        if self._explained(missing):
+            return True
+        return any(all(pair) for pair in missing) and all(self._located(missing) for _ in range(_FOLLOWED))
 
     def _explained(self, missing: frozenset[tuple[str, str]]) -> bool:
         now = self._seen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner.runner.diagnose import Hopeless
@@ -21,12 +22,13 @@ def prove(run: Run, chosen: Choice | None = None) -> bool:
         look_again(run)
         return run.site
 
-    run.proofs += proofs.prove(
+    for result in proofs.prove(
         lambda: run.site,
         run.session.connections,
         run.observer,
         again=again,
         chosen=chosen or proofs.Choice(),
-        judge=Hopeless(run),
-    )
+        judge=partial(Hopeless, run),
+    ):
+        run.proofs.append(result)  # a judge of a later round needs it
     return True

@@ -82,6 +82,7 @@ class Run:
     looked_again: float = -math.inf  # when all hosts were last read again (time.monotonic)
     earlier: Observed | None = None  # the observation before `observed`
     observed: Observed | None = None  # None: not observed yet
+    kept: tuple[Problem, ...] = ()  # what earlier observations showed of networks whose proofs had ended
     seen: Seen | None = None  # see `diagnose.seen`
     causes: tuple[Diagnosis, ...] = ()
     looked_at: tuple[str, ...] = ()

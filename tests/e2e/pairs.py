@@ -25,6 +25,7 @@ _THING = re.compile(r"\$DATA|\b(?:7946|2377|8300)\b|/(?:var/)?run/[\w/.-]*\w|\b(
 _ENGINE = frozenset({"engine-down", "engine-hangs"})
 _SPACE = "/var/run/docker/netns"  # with the namespaces of overlays, whose entries name other hosts
 _FAILING = frozenset({"overlay-blocked", "names-unresolved", "probe-failed"})  # of pairs in the proof of an overlay
+_ENGINE_STARTS = re.compile(r"systemctl (re)?start docker")
 _SAME_HOST = 1 / 3  # share of the pairs on one host, among those that can be
 
 
@@ -110,6 +111,8 @@ def entangled(first: Fault, second: Fault) -> str:
     for one, other in ((first, second), (second, first)):
         if takes_manager(one):
             return f"{one.id} takes the engine away, in which {other.id} is made or seen"
+        if _ENGINE_STARTS.search(one.make) and _SPACE in other.make:
+            return f"{one.id} restarts the engine, which makes its containers' namespaces anew"
         if other.cause in after(one):
             return f"{other.cause} follows from {one.cause}"
     if both := things(first) & things(second):

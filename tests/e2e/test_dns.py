@@ -159,8 +159,8 @@ def test_in_a_swarm(make_lab, tmp_path):
         cluster.box("node1", "web", "frontend", "--network-alias shop")
         cluster.box("node2", "asks", "frontend")
         found = "docker exec asks getent hosts "
-        assert (
-            cluster.sh("node2", found + "shop").split()[0]
+        assert (  # gossip brings the name
+            cluster.sh("node2", f"for n in $(seq 50); do {found} shop && exit; sleep 0.2; done; exit 1").split()[0]
             == cluster.sh("node1", "docker exec web hostname -i").split()[0]
         )
         assert cluster.sh("node2", found + "www").split()[0] == FOUND

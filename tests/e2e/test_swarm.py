@@ -264,6 +264,7 @@ def unlabelled(cluster: Cluster) -> None:
     cluster.sh(
         "node1",
         f"docker swarm leave --force; docker swarm init --advertise-addr 192.168.56.11 && echo '{record}' >{FOUNDER}",
+        timeout=180,
     )
     cluster.lab.stop("node1")
     cluster.lab.start("node1")

@@ -2,8 +2,8 @@
 
 from provisioner.lab.faults.base import Fault
 
-# Finds the namespace of an overlay with a local container, and its forwarding entry for the container on another host with the lowest
-# address. The last addresses are those of probes: their entries may outlive them.
+# Finds the namespace of an overlay with a local container, and its forwarding entry for a container on another host: the one with the lowest
+# address of those that answer a local container, or of all. Entries may outlive their containers. The last addresses are those of probes.
 _SPACE = """mesh=$(docker network inspect -f '{{.Id}}' ingress 2>/dev/null | cut -c1-10)
 space=$(cd /var/run/docker/netns && for each in *-*; do
     [ "${each#*-}" != "${mesh:-none}" ] || continue
@@ -14,8 +14,22 @@ device=$(inside ip -o link show type vxlan | sed -n '1s/^[0-9]*: \\([^:@]*\\).*/
 """
 _ENTRY = (
     _SPACE
-    + """entry=$(inside ip -o -4 neigh show dev "$device" | sort -t . -k 1,1n -k 2,2n -k 3,3n -k 4,4n | sed -n 's/.* lladdr \\([0-9a-f:]*\\).*/\\1/p' |
-    while read -r mac; do inside bridge fdb show dev "$device" | grep "^$mac .*dst " | head -n 1; done | head -n 1)
+    + """answers() {
+    for box in /var/run/docker/netns/*; do
+        case ${box##*/} in *-* | default | lb_* | ingress_sbox) continue ;; esac
+        timeout 0.5 nsenter --net="$box" ping -qc 1 "$1" >/dev/null 2>&1 && return
+    done
+    return 1
+}
+entry='' entries=$(inside ip -o -4 neigh show dev "$device" | sort -t . -k 1,1n -k 2,2n -k 3,3n -k 4,4n |
+    sed -n 's/^\\([0-9.]*\\) .*lladdr \\([0-9a-f:]*\\).*/\\1 \\2/p' | while read -r address mac; do
+    inside bridge fdb show dev "$device" | sed -n "s/^\\($mac .*dst .*\\)/$address \\1/p" | head -n 1; done)
+while read -r address mac rest; do
+    ! answers "$address" || { entry="$mac $rest"; break; }
+done <<EOF
+$entries
+EOF
+[ -n "$entry" ] || entry=$(echo "$entries" | sed -n '1s/^[^ ]* //p')
 [ -n "$entry" ] || { echo "$HOST has no forwarding entry for a container on another host: ping one first" >&2; exit 1; }
 mac=${entry%% *} to=${entry#* dst } to=${to%% *}
 """

@@ -54,6 +54,14 @@ def test_entries_that_an_engine_of_a_swarm_lacks(site):
     assert named(lost(cluster(site, "global"))) == [], "an engine with a store learns entries on demand"
 
 
+@pytest.mark.parametrize(("answer", "found"), [("none", ["fdb-lost"]), ("small", []), ("", [])])
+def test_one_of_two_entries_that_an_engine_with_a_store_lacks_although_packets_need_it(site, answer, found):
+    one, (other, _) = GIVEN["node1"][0], GIVEN["node2"]
+    seen = neighbour(cluster(site, "global"), "node2", lambda _: None)
+    seen = with_kernel(seen, "node2", f"echo:{other}", lambda _: f"asked\n{one} {answer}\n" if answer else "asked\n")
+    assert [problem.id for problem in problems(seen) if problem.id.startswith("fdb")] == found
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -100,6 +100,7 @@ def test_one_lost_datagram_causes_a_closer_observation(site, monkeypatch, change
         findings=(),
         observed=None,
         seen=None,
+        kept=(),
     )
     diagnose.observe(SimpleNamespace(**vars(run), drop_lost=lambda: None))
     assert calls == [(None, ()), (first, ())]
@@ -179,6 +180,7 @@ def test_causes_that_the_observations_show_are_said_before_the_proofs(site):
         **dict.fromkeys(("proofs", "outcomes", "findings"), ()),
         earlier=None,
         seen=None,
+        kept=(),
     )
     run.observed = seen.observed
     assert diagnose.foretell(run)

@@ -125,9 +125,8 @@ def ran(found, *only: str):
     """Run these proofs. Return the results, the orders to the probes, the hosts, and the titles of the phases."""
     hosts = [Answering(number) for number in (1, 2, 3)]
     site, observer = Site(found, {}, {}, (), tuple(host.name for host in hosts)), Quiet()
-    results = proofs.prove(
-        lambda: site, {host.name: host for host in hosts}, observer, again=lambda: site, chosen=Choice(only=only)
-    )
+    by_name = {host.name: host for host in hosts}
+    results = list(proofs.prove(lambda: site, by_name, observer, again=lambda: site, chosen=Choice(only=only)))
     began = [event.title for event in observer.events if isinstance(event, PhaseBegan)]
     return results, "\n".join(order for host in hosts for order in host.sent), hosts, began
 

@@ -1,0 +1,55 @@
+"""When waiting probes are given up: what is observed meanwhile, and what is kept of earlier rounds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from scenes import SCENES, failed, healthy
+
+from provisioner.explain import problems
+from provisioner.runner import diagnose
+
+PAIR = ("node1", "node2")
+ENOUGH = 60.0  # seconds after which it looks
+
+
+@pytest.fixture
+def run(site, monkeypatch):
+    """A run whose observations show nothing. done: what the judge did."""
+    seen, done = healthy(site), []
+
+    def observe(run):
+        done.append("observe")
+        run.observed = seen.observed
+
+    monkeypatch.setattr(diagnose, "observe", observe)
+    monkeypatch.setattr(diagnose, "follow", lambda _, hosts: done.append(("follow", *sorted(hosts))))
+    found = SimpleNamespace(
+        site=seen.site, session=SimpleNamespace(lost={}), observed=seen.observed, earlier=None, seen=None, kept=()
+    )
+    found.proofs, found.outcomes, found.findings, found.done = [], [], [], done
+    return found
+
+
+def test_pairs_are_looked_at_although_a_probe_that_did_not_start_was_too(run):
+    judge = diagnose.Hopeless(run)
+    assert not judge(frozenset({("node3", "")}), ENOUGH)
+    assert run.done == ["observe"], "there are no packets to follow yet"
+    assert not judge(frozenset({("node3", "")}), ENOUGH)
+    assert not judge(frozenset({PAIR}), 0.0)
+    assert run.done == ["observe"]
+    assert not judge(frozenset({PAIR, PAIR[::-1]}), ENOUGH)
+    assert not judge(frozenset({PAIR}), ENOUGH), "these pairs were looked at"
+    assert run.done == ["observe", "observe", ("follow", "node1", "node2")]
+
+
+@pytest.mark.parametrize("has_failed", [True, False])
+def test_what_was_seen_of_a_network_is_kept_if_its_proof_has_failed(site, run, has_failed):
+    stale, _ = SCENES["fdb-stale"][:2]
+    seen = stale(healthy(site))
+    run.observed = seen.observed
+    run.proofs += failed(seen, PAIR).proofs if has_failed else healthy(site).proofs
+    diagnose.Hopeless(run)(frozenset({("node3", "")}), ENOUGH)
+    assert run.done[0] == "observe"
+    assert ("fdb-stale" in {problem.id for problem in problems(diagnose.seen(run))}) == has_failed
