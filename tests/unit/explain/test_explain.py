@@ -411,6 +411,18 @@ def test_a_manager_that_is_cut_off_hangs_because_of_that(site):
     assert (found.id, [each.id for each in found.explained]) == ("manager-blocked", ["engine-hangs"])
 
 
+def test_other_managers_hang_while_their_leader_is_blocked_unless_their_engine_is_stopped(site):
+    hanging, stopped = (
+        Problem("engine-hangs", host, "no answer in time", {"host": host}, variant)
+        for host, variant in (("node1", ""), ("node3", "frozen"))
+    )
+    seen = replace(SCENES["manager-blocked"][0](healthy(site)), findings=(hanging, stopped))
+    assert {(each.id, each.hosts) for each in explain(seen)} == {
+        ("manager-blocked", ("node2",)),
+        ("engine-hangs", ("node3",)),
+    }
+
+
 def test_a_store_that_is_down_on_its_hosts_explains_that_it_has_no_leader_and_that_engines_hang(site):
     """On the third host, whose server still runs. The cure of a hanging engine would be a restart, which does not help."""
     down = tuple(Problem("store-down", host, "Consul does not run on this host") for host in ("node1", "node2"))

@@ -6,7 +6,19 @@ from dataclasses import replace
 
 import pytest
 from captured import with_http, with_unit
-from scenes import HOSTS, NETWORK, STORE_PORT, healthy, running, with_containers, with_kernel, without_network
+from scenes import (
+    GIVEN,
+    HOSTS,
+    NETWORK,
+    SPACE,
+    STORE_PORT,
+    cluster,
+    healthy,
+    running,
+    with_containers,
+    with_kernel,
+    without_network,
+)
 
 from provisioner import causes
 from provisioner.explain import Seen, explain, problems
@@ -28,6 +40,21 @@ def test_a_wiped_store_is_one_cause_for_the_whole_cluster(site):
     assert {each.id for each in found[0].explained} == {"drift"}
     assert "web-node1 on node1, web-node2 on node2, web-node3 on node3" in found[0].problems[0].evidence
     assert "web-node3 on node3" in causes.cure(found[0].problems[0])
+
+
+def test_a_network_that_the_store_lost_hides_no_wrong_entry_for_its_containers(site):
+    address, mac = GIVEN["node1"]
+
+    def wrong(entries):
+        return [{**each, "lladdr": "02:de:ad:be:ef:03"} if each["dst"] == address else each for each in entries]
+
+    seen = with_kernel(cluster(site, "global"), "node2", f"space:{SPACE}:neighbours", wrong)
+    for name in HOSTS:
+        seen = without_network(seen, name, "demo")
+    drifts = tuple(Outcome(name, "networks", State.DRIFTED, (Drift(Kind.NETWORK, "demo"),)) for name in HOSTS)
+    found = {each.id: each.problems[0] for each in explain(replace(seen, outcomes=drifts))}
+    assert found.keys() == {"store-wiped", "fdb-stale"}
+    assert mac in found["fdb-stale"].evidence
 
 
 def test_a_network_that_was_created_again_does_not_help_containers_on_the_old_one(site):
