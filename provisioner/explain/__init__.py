@@ -76,6 +76,7 @@ NOTHING = Observed()
 _Spot = tuple[str, ...]
 _LAST = {"drift": 1, **dict.fromkeys(SYMPTOMS, 2), "unexplained": 3}  # sorted after known causes: `up` repairs drift
 _UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
+_INCOMPLETE = frozenset({"path-mtu"})  # of pairs between which small packets pass
 _OF_HOSTS: tuple[Detector, ...] = (
     *engines.DETECTORS,
     *versions.DETECTORS,
@@ -98,8 +99,10 @@ _OF_THE_ENGINE = frozenset(
     {"engine-uses", "engine-leaves", "network", "swarm", "engines", "package"}
 )  # kinds of drift with which a network is not shared; without iptables, for example, no container starts, or none resolves names
 _NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
-_ELSEWHERE = frozenset({"fdb-stale", "duplicate-hostname"})
-# An engine that advertises another address gets other entries, and a name in gossip that it had already. A network that differs does not.
+_SAME_NAME = "duplicate-hostname"
+_ELSEWHERE = frozenset({"fdb-stale", _SAME_NAME})
+# An engine that advertises another address gets other entries, and a name in gossip that it had already, which its log says. A network
+# that differs does not. Nor are these why two hosts have one name, which is a problem of no single host.
 _AFTER_DRIFT = {kind: _NOT_SHARED | (_ELSEWHERE if kind != "network" else set()) for kind in _OF_THE_ENGINE}
 _OF_THE_STORE = frozenset({"store-no-leader"})
 # Large packets between stores and managers are lost, too. What blocks an overlay, and so explains `mtu`, does not explain these.
@@ -248,14 +251,17 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
     return fixes.apart(sorted(diagnoses, key=key))
 
 
-def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]]) -> bool:
-    """Return whether these problems explain every pair of hosts. (host, "") stands for a probe that does not start."""
-    closure = _closure()
+def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]], *, late: bool = False) -> bool:
+    """Return whether these problems explain every pair of hosts. (host, "") stands for a probe that does not start.
+
+    late: pairs could have connected by now, so what loses only large packets explains a pair, too.
+    """
+    closure, lost = _closure(), _UNREACHABLE | (_INCOMPLETE if late else set())
     return all(
         any(
             _related(problem, Problem("overlay-blocked", host, "", target=other))
             for problem in found
-            if (_UNREACHABLE if other else _NO_PROBE) & closure[problem.id]
+            if (lost if other else _NO_PROBE) & closure[problem.id]
         )
         for host, other in pairs
     )
@@ -294,7 +300,8 @@ def _follows(problem: Problem, cause: Problem, closure: Mapping[str, frozenset[s
     if cause.id == _NARROW and cause.variant != "device" and problem.id in _OF_LARGE_PACKETS:
         return True
     if cause.id == "drift":
-        return problem.id in _AFTER_DRIFT.get(str(cause.values["kind"]), ())
+        by_name = problem.id == _SAME_NAME and not problem.host
+        return problem.id in _AFTER_DRIFT.get(str(cause.values["kind"]), ()) and not by_name
     if problem.id == "drift":
         names = {name for each in (cause.id, *closure[cause.id]) for name in causes.CAUSES[each].drifts}
         return problem.id in closure[cause.id] or bool(names & {problem.values["kind"], problem.values["target"]})

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from provisioner.explain.overlays import of_kernels
+from provisioner.explain.overlays import of_kernels, within
 from provisioner.model import Problem
 from provisioner.observe.hops import Counts, Point
 
@@ -44,11 +44,12 @@ def firm(seen: Seen, pairs: Collection[tuple[str, str]]) -> list[Problem]:
 
 def located(seen: Seen, network: str, pairs: Iterable[tuple[str, str]]) -> Iterator[Problem]:
     """Find the place where the packets of each pair are lost, in both directions: the problem of a host or a path."""
-    owners, listed, failed = _owners(seen), of_kernels(seen), set(pairs)
+    every, listed, failed = _owners(seen), of_kernels(seen), set(pairs)
     for source, target in sorted(failed | {(target, source) for source, target in failed}):
         entry = listed.get(source, {}).get(network)
         way = _way(seen, source, target, str(entry.get("Id", ""))) if entry else ()
-        if way:
+        if way and entry:
+            owners = {address: host for address, host in every.items() if within(entry, address)}
             yield from _judged(seen, way, network, _addresses(seen, way, owners))
 
 
@@ -82,7 +83,10 @@ def _way(seen: Seen, source: str, target: str, network_id: str) -> tuple[Hop, ..
 
 
 def _addresses(seen: Seen, way: tuple[Hop, ...], owners: Mapping[str, str]) -> tuple[str, str]:
-    """Return the two addresses of most packets on this way, or those of an ARP request; ("", "") if there are none."""
+    """Return the two addresses of most packets on this way, or those of an ARP request; ("", "") if there are none.
+
+    owners: the network's addresses, each with its host. The hosts' interfaces count the packets of all networks.
+    """
     found: dict[tuple[str, str], int] = {}
     for hop in way:
         counts = seen.observed.hops.get(hop.at, _UNKNOWN)
@@ -123,9 +127,8 @@ def _asked(seen: Seen, way: tuple[Hop, ...], network: str, pair: tuple[str, str]
     heard = _count(seen, way[0]._replace(point=replace(way[0].point, out=True)), pair[::-1])
     if asked and max(asked, heard) >= _ENOUGH:
         variant = "asked" if passed else "bridge"
-        evidence = (
-            f"{begin}: the container on {way[0].at} asked for the MAC address without an answer ({asked} requests)"
-        )
+        requests = "1 request" if asked == 1 else f"{asked} requests"
+        evidence = f"{begin}: the container on {way[0].at} asked for the MAC address without an answer ({requests})"
         yield _problem(way[1], variant, network, f"{evidence}; {passed} of them {way[1].seen}")
 
 

@@ -238,7 +238,7 @@ class Hopeless:
         pairs = [pair for pair in missing if all(pair)]
         follow(self.run, {host for pair in pairs for host in pair})
         now, module = self._seen(), explaining()
-        return bool(module.explained([*module.problems(now), *module.firm(now, pairs)], missing))
+        return bool(module.explained([*module.problems(now), *module.firm(now, pairs)], missing, late=True))
 
     def _seen(self) -> Seen:
         run = self.run

@@ -411,6 +411,14 @@ def test_a_manager_that_is_cut_off_hangs_because_of_that(site):
     assert (found.id, [each.id for each in found.explained]) == ("manager-blocked", ["engine-hangs"])
 
 
+@pytest.mark.parametrize("host", ["", "node2"])
+def test_an_engine_that_differs_is_not_why_two_hosts_have_one_name_unless_only_its_log_says_so(site, host):
+    drift = Outcome("node2", "daemon", State.DRIFTED, (Drift(Kind.ENGINE_USES, "cluster-advertise"),))
+    named = Problem("duplicate-hostname", host, "one name")
+    seen = replace(healthy(site), findings=(named,), outcomes=(drift,))
+    assert ("duplicate-hostname" in {each.id for each in explain(seen)}) == (not host)
+
+
 def test_other_managers_hang_while_their_leader_is_blocked_unless_their_engine_is_stopped(site):
     hanging, stopped = (
         Problem("engine-hangs", host, "no answer in time", {"host": host}, variant)
@@ -521,6 +529,10 @@ def test_waiting_ends_only_if_all_missing_pairs_are_explained(site):
     assert explained(problems(SCENES["manager-blocked"][0](healthy(site))), {("node2", "")})
     assert not explained(problems(SCENES["manager-blocked"][0](healthy(site))), {("node1", "")})
     assert not explained([], {("node1", "node2")})
+    narrow = problems(SCENES["mtu"][0](healthy(site)))
+    assert not explained(narrow, {("node1", "node2")}), "names and addresses may still come"
+    assert explained(narrow, {("node1", "node2")}, late=True)
+    assert not explained(narrow, {("node1", "node3")}, late=True)
     assert not explained(problems(SCENES["ip-forward"][0](healthy(site))), {("node1", "node2")})
 
 

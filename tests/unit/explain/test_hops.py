@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scenes import HOSTS, SPACE, blocked, failed, healthy, kernel
+from scenes import HOSTS, SPACE, blocked, failed, healthy, kernel, with_kernel
 
 from provisioner.errors import Malformed
 from provisioner.explain import explain, explained, firm
@@ -87,6 +87,17 @@ def test_a_request_that_the_vxlan_device_got_and_did_not_answer_is_the_engines_f
 )
 def test_nothing_is_concluded_from_counts_without_a_loss(site, here, there):
     assert "lost-in-overlay" not in {cause.id for cause in explain(lost(site, here, there))}
+
+
+def test_packets_of_other_networks_that_pass_the_hosts_do_not_count(site):
+    other = "".join(f"udp host eth0 {way} 10.98.0.1 10.98.0.2 90\n" for way in ("in", "out"))
+    seen = lost(site, host("node1", sent=(6,)) + other, host("node2") + other)
+    boxes = {name: next(s for s in kernel(name).spaces.values() if not s.network and s.inner).name for name in PAIR}
+    for name, address in zip(PAIR, ("10.98.0.1", "10.98.0.2"), strict=True):
+        more = {"local": address, "family": "inet", "prefixlen": 24}
+        wide = lambda links, more=more: [{**each, "addr_info": [*each.get("addr_info", []), more]} for each in links]  # noqa: E731
+        seen = with_kernel(seen, name, f"space:{boxes[name]}:addresses", wide)
+    assert [problem.host for problem in firm(seen, [PAIR])] == ["node1"]
 
 
 def test_one_request_is_enough_from_a_container_that_had_to_answer(site):
