@@ -1,6 +1,6 @@
 # Part of the program that reads a host (system/reading.py). Words in capitals are replaced.
 read -r v </proc/sys/kernel/hostname; echo "hostname=$v"
-echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"
+echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"; read -r v _ </proc/uptime; echo "uptime=$v"
 for p in PROGRAMS; do v=$(command -v "$p") && echo "program=$p $v"; done
 command -v dockerd >/dev/null && ! command -v docker >/dev/null && echo no-docker=yes
 d=/var/lib/docker; [ -d $d ] || d=/var/lib

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from provisioner.system.reading import Sought
 
 _OF_THE_HOST = "//127.0.0.1:"  # in the engine's cluster-store: the store's agent on the same host
+_JOINS = 150.0  # seconds after its start; an engine tries its store for two minutes, and then takes part in the gossip or never
 _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
 
 
@@ -123,7 +124,10 @@ class Kv:
         if options and json_object(loaded).get("cluster-store-opts") != options:
             return [Drift(Kind.ENGINE_USES, "store options", "others", _text(options), Action.RELOAD)]
         if ("tcp", gossip.PORT) not in {(protocol, port) for protocol, port, _ in facts.ports}:
-            return [Drift(Kind.PORT, str(gossip.PORT), "not listening", "listening", Action.WAIT, "gossip")]
+            # Observed with 20.10: an engine whose name another one had leaves the gossip, and does not come back.
+            gave_up = facts.age("docker.service") > _JOINS and not self.closed(site, host)
+            action = Action.RESTART if gave_up else Action.WAIT
+            return [Drift(Kind.PORT, str(gossip.PORT), "not listening", "listening", action, "gossip")]
         return []
 
     def joined(self, facts: Facts) -> bool:

@@ -86,7 +86,7 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit, from `systemctl show`."""
+    """A systemd unit, from `systemctl show`. began: the host's uptime when it became active, in seconds; 0 if unknown."""
 
     load: str = "not-found"
     active: str = "inactive"
@@ -94,6 +94,7 @@ class Unit:
     pid: int = 0
     fragment: str = ""
     command: str = ""
+    began: float = 0.0
 
     @property
     def up(self) -> bool:
@@ -353,14 +354,21 @@ class Facts:
                 load=keys.get("LoadState", ""),
                 active=keys.get("ActiveState", ""),
                 enabled=keys.get("UnitFileState", "") == "enabled",
-                pid=_pid(keys),
+                pid=_number(keys, "MainPID"),
                 fragment=keys.get("FragmentPath", ""),
                 command=keys.get("ExecStart", ""),
+                began=_number(keys, "ActiveEnterTimestampMonotonic") / 1e6,
             )
         return found
 
     def unit(self, name: str) -> Unit:
         return self.units.get(name, Unit())
+
+    def age(self, unit: str) -> float:
+        """Return for how many seconds a unit has been active; 0 if unknown."""
+        found = re.match(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", self._one("uptime"))
+        began = self.unit(unit).began
+        return max(float(found[0]) - began, 0.0) if found and began else 0.0
 
     def http(self, name: str) -> Answer:
         """Return the answer to a request: "info" and "networks" (engine), or one of the store's (`Sought.requests`).
@@ -496,9 +504,9 @@ def _address(word: str) -> IPv4Address:
     return IPv4Address(int.from_bytes(bytes.fromhex(word), "little"))
 
 
-def _pid(keys: Mapping[str, str]) -> int:
-    with understood(f"the state of the unit {shown(keys.get('Id', ''), 60)}", keys.get("MainPID", "")):
-        return number(keys.get("MainPID") or "0")
+def _number(keys: Mapping[str, str], key: str) -> int:
+    with understood(f"the state of the unit {shown(keys.get('Id', ''), 60)}", keys.get(key, "")):
+        return number(keys.get(key) or "0")
 
 
 def _answer(text: str, shape: Any) -> Answer:

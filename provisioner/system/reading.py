@@ -99,7 +99,9 @@ _FILES = (
     version.PATH,
 )
 _UNITS = ("docker.service", firewall.UNIT, gossip.UNIT, swarm.UNIT)
-_UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
+_UNIT_KEYS = (
+    "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart,ActiveEnterTimestampMonotonic"
+)
 _PORTS = (7946, 4789)  # gossip, VXLAN
 
 # These are not sent to a stopped engine: systemd holds its socket, and would start it.

@@ -96,6 +96,8 @@ def confused(kind: str, first: Fault, second: Fault) -> str:
         return "only transfers of the proof show lost large packets, and it ends early if it knows why other pairs fail"
     if any(_SPACE in one.make and one.cause in after(other) for one, other in (both, both[::-1])):
         return "the entry of an overlay may be for a container of the other host, from whose fault it can follow"
+    if all(each.place.pair for each in both) and any(one.cause in after(other) for one, other in (both, both[::-1])):
+        return "both are on paths of the same other host, where one follows from the other"
     if kind == "swarm" and all(map(takes_manager, both)):
         return "a swarm of three managers has no leader without two of them"
     return ""

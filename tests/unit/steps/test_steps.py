@@ -347,11 +347,18 @@ class TestDaemon:
         assert wording.what(drift) == gossip.UNIT_FILE
         assert "192.168.56.11 192.168.56.12 192.168.56.13 192.168.56.14\n" in drift.wanted
 
-    def test_gossip_that_does_not_listen_yet(self, site):
+    @pytest.mark.parametrize(("age", "action"), [("", "wait"), ("12.5", "wait"), ("500.25", "restart")])
+    def test_gossip_that_does_not_listen_yet_or_never_will(self, site, age, action):
+        """An engine that has left the gossip, because another one had its name, does not come back by itself."""
         lines = [line for line in NODE2.raw["ports"].split("\n") if not line.startswith("tcp 7946 ")]
-        whole = site(node2=with_raw(NODE2, ports="\n".join(lines)))
-        assert differs(DAEMON, whole) == [("gossip on 7946", "wait")]
-        assert work(DAEMON, whole) is None
+        began = "Id=docker.service\nActiveEnterTimestampMonotonic=1000000" if age else "Id=docker.service"
+        units = NODE2.raw["units"].replace("Id=docker.service", began)
+        silent = with_system(with_raw(NODE2, ports="\n".join(lines), units=units), "uptime=", age or None)
+        whole = site(node2=silent)
+        assert differs(DAEMON, whole) == [("gossip on 7946", action)]
+        assert bool(work(DAEMON, whole)) == (action == "restart")
+        without_store = with_unit(silent, "consul.service", ActiveState="inactive")
+        assert (("gossip on 7946", "restart") in differs(DAEMON, site(node2=without_store))) is False
 
     def test_hanging(self, site):
         whole = site(node3=capture("hanging"))
