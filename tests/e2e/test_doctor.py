@@ -97,7 +97,7 @@ def containers(cluster: Cluster, *, proven: bool = False) -> bool:
             script = f"for n in $(seq {patience}); do {ping} >/dev/null && echo well && exit; sleep 1; done"
             if cluster.sh(one, script, timeout=300) == "well":
                 break
-            assert host, f"web-{one} does not reach web-{other}"
+            assert host, f"web-{one} does not reach web-{other}:\n{cluster.run('doctor').err[-2000:]}"
             cluster.sh(host, f"docker restart -t 0 web-{host} || docker start web-{host}", timeout=120)
     return started
 
