@@ -1,6 +1,6 @@
 """The state of the hosts' kernels: routes, forwarding entries, VXLAN devices, the engine's rules and bridges."""
 
-from provisioner.causes.base import ENGINE, RESTART, RULES, START, Cause, Family
+from provisioner.causes.base import ENGINE, RESTART, RULES, START, WITHOUT_STORE, Cause, Family
 from provisioner.model import Severity
 
 _NEIGHBOURS = (
@@ -151,8 +151,12 @@ FAMILY = Family(
             Severity.ERROR,
             "The VXLAN device of this network has another number (VNI) on this host. It exchanges no packets with the other hosts.",
             "recreate the network's namespace on {host}: stop its containers on the network, and restart the engine",
-            commands={"": (RESTART,)},
-            touches={"": ENGINE},
+            variants={
+                "kept": "start the engine on {host} once without its store: the network's namespace has outlived the engine's last"
+                " start, for a record of a container that is gone",
+            },
+            commands={"": (RESTART,), "kept": (WITHOUT_STORE,)},
+            touches={"": ENGINE, "kept": ENGINE},
             explains=("overlay-blocked",),
         ),
         Cause(

@@ -1,6 +1,6 @@
 """What proofs find: containers that do not reach each other, names that do not resolve, networks that leak."""
 
-from provisioner.causes.base import RESTART, RULES, Cause, Family
+from provisioner.causes.base import ENGINE, RESTART, RULES, WITHOUT_STORE, Cause, Family
 from provisioner.model import Severity
 
 FAMILY = Family(
@@ -28,7 +28,13 @@ FAMILY = Family(
             Severity.ERROR,
             "An engine 20.10 was killed (power cut, SIGKILL) while a container was on the network, or somebody unmounted the"
             " network's namespace. The engine still looks for the old namespace, so no container starts there.",
-            "systemctl restart docker: the engine forgets the network's old namespace only when it restarts",
+            "restart the engine on {host}: only then does it forget the network's old namespace",
+            variants={
+                "kept": "start the engine on {host} once without its store: it keeps a record of a container that is gone, for"
+                " example since the store lost its endpoint, and looks for that container's namespace at each start",
+            },
+            commands={"": (RESTART,), "kept": (WITHOUT_STORE,)},
+            touches={"": ENGINE, "kept": ENGINE},
             explains=("probe-failed",),
         ),
         Cause(

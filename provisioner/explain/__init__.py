@@ -254,7 +254,8 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
 def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]], *, late: bool = False) -> bool:
     """Return whether these problems explain every pair of hosts. (host, "") stands for a probe that does not start.
 
-    late: pairs could have connected by now, so what loses only large packets explains a pair, too.
+    A problem between two hosts explains their pair. late: pairs could have connected by now. So such a problem explains all pairs of
+    its two hosts, and what loses only large packets explains a pair, too.
     """
     closure, lost = _closure(), _UNREACHABLE | (_INCOMPLETE if late else set())
     return all(
@@ -262,6 +263,7 @@ def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]], *, lat
             _related(problem, Problem("overlay-blocked", host, "", target=other))
             for problem in found
             if (lost if other else _NO_PROBE) & closure[problem.id]
+            and (late or not problem.target or not other or {problem.host, problem.target} == {host, other})
         )
         for host, other in pairs
     )

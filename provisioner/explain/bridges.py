@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from provisioner.explain.overlays import GWBRIDGE, gateway, outbound, overlays
+from provisioner.explain.overlays import GWBRIDGE, gateway, is_down, outbound, overlays
 from provisioner.model import Problem
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def bridges(seen: Seen) -> Iterator[Problem]:
     for name, kernel in seen.observed.kernels.items():
         if kernel.iproute and seen.site.facts[name].networks:
             yield from _gwbridge(seen, name, kernel)
+        elif any(link.get("master") == GWBRIDGE for link in kernel.links) and is_down(kernel.link(GWBRIDGE)):
+            yield _down(name)  # its engine does not answer, but containers use the bridge
         yield from _full_bridges(seen, name, kernel)
 
 
@@ -37,8 +39,8 @@ def _gwbridge(seen: Seen, name: str, kernel: Kernel) -> Iterator[Problem]:
             )
     elif not link:
         yield place(evidence=f"{GWBRIDGE} is missing", values={"host": name})
-    elif "UP" not in (link.get("flags") or []):
-        yield place(evidence=f"{GWBRIDGE} is down", values={"host": name}, variant="down")
+    elif is_down(link):
+        yield _down(name)
     elif (own := gateway(facts.networks[GWBRIDGE])) and not _has(kernel, own):
         values = {"host": name, "address": own}
         yield place(evidence=f"{GWBRIDGE} does not have its address {own.ip}", values=values, variant="address")
@@ -46,6 +48,11 @@ def _gwbridge(seen: Seen, name: str, kernel: Kernel) -> Iterator[Problem]:
         wide = int(link["mtu"])
         evidence = f"{GWBRIDGE} has the MTU {wide}, and the interface of the default route has {mtu}"
         yield place(evidence=evidence, values={"host": name, "mtu": mtu}, variant="mtu", warns=True)
+
+
+def _down(name: str) -> Problem:
+    where = f"{name}: {GWBRIDGE}"
+    return Problem("gwbridge", name, f"{GWBRIDGE} is down", {"host": name}, "down", where=where)
 
 
 def _has(kernel: Kernel, own: IPv4Interface) -> bool:

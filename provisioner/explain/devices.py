@@ -24,6 +24,7 @@ _ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork's name for a d
 _ENGINES_PORT = re.compile(r"(veth|vxlan)\d+")  # its names for the ports of an overlay's bridge
 _IDLE = frozenset({"disabled", "blocking"})  # states of a bridge's port that forwards nothing
 _SHAPES = frozenset({"tbf", "netem"})  # kinds of queues that limit, delay or lose packets
+_STARTING = 20.0  # seconds that an engine takes to start, at most; it starts containers before it is active
 _HAS_QUEUE = "has a queue of the kind {}, which limits or loses packets"
 
 
@@ -51,9 +52,19 @@ def numbers(seen: Seen) -> Iterator[Problem]:
             if here and usual and here != usual[0][0] and usual[0][1] > 1:
                 others = ", ".join(map(str, sorted(usual[0][0])))
                 evidence = f"the network {network} has VNI {', '.join(map(str, sorted(here)))} here and {others} on the other hosts"
-                yield Problem(
-                    "vni-mismatch", name, evidence, {"host": name}, network=network, where=f"VXLAN device of {network}"
-                )
+                place = partial(Problem, "vni-mismatch", name, evidence, {"host": name}, network=network)
+                yield place("kept" if _kept(seen, name, network) else "", where=f"VXLAN device of {network}")
+
+
+def _kept(seen: Seen, name: str, network: str) -> bool:
+    """Return whether the namespace of a network has outlived the last start of an engine with a store, although its containers stopped.
+
+    An engine 20.10 keeps a namespace if it has a record of a container that is gone.
+    """
+    facts, kernel = seen.site.facts[name], seen.observed.kernels[name]
+    space, engine = kernel.space_of(str(of_kernels(seen)[name][network].get("Id", ""))), facts.age("docker.service")
+    stopped = seen.site.control == "kv" and not facts.engine.get("LiveRestoreEnabled")
+    return bool(space and stopped and engine and kernel.ages.get(space.name, 0) > engine + _STARTING)
 
 
 def sandboxes(seen: Seen) -> Iterator[Problem]:
@@ -72,7 +83,7 @@ def sandboxes(seen: Seen) -> Iterator[Problem]:
                 f"the namespace of {network} is gone, and containers are still on this network: {few(containers)}"
             )
             where = f"{name}: /var/run/docker/netns"
-            yield Problem("sandbox-lost", name, evidence, network=network, where=where)
+            yield Problem("sandbox-lost", name, evidence, {"host": name}, network=network, where=where)
 
 
 def _vni(link: Mapping[str, Any]) -> int:

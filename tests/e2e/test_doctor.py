@@ -319,8 +319,12 @@ def test_names_that_containers_have_forgotten_follow_from_blocked_gossip(settled
 
 def examined(cluster: Cluster, pair: Pair) -> tuple[list[str], float]:
     """Make two faults, run `doctor`, and heal them. Returns what is wrong, and how long `doctor` took."""
-    if containers(cluster):
-        time.sleep(5)  # `doctor` does not blame what a container lacks in its first seconds
+    containers(cluster)
+    for host in HOSTS:  # `doctor` does not blame what a container lacks in its first seconds
+        began = f"date +%s -d \"$(docker inspect -f '{{{{.State.StartedAt}}}}' web-{host})\""
+        cluster.sh(
+            host, f"for n in $(seq 30); do [ $(date +%s) -le $(( $({began}) + 6 )) ] || exit 0; sleep 0.5; done; exit 1"
+        )
     for made in pair:
         cluster.lab.break_(made.fault, made.host, made.to)
     run = cluster.run("doctor")

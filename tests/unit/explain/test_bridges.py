@@ -25,6 +25,18 @@ def test_a_bridge_that_is_wider_than_the_host_s_uplink_is_a_warning(site):
     assert "com.docker.network.driver.mtu=1450 docker_gwbridge" in causes.cure(found)
 
 
+@pytest.mark.parametrize("used", [True, False])
+def test_a_bridge_that_is_down_is_named_although_its_engine_does_not_answer_if_it_has_ports(site, used):
+    def down(links):
+        free = [each for each in links if each.get("master") != "docker_gwbridge"]
+        found = [{**each, "flags": []} if each["ifname"] == "docker_gwbridge" else each for each in free]
+        return found + [{"ifname": "veth9", "master": "docker_gwbridge", "flags": ["UP"]}] * used
+
+    silent = with_http(healthy(site).site.facts["node2"], "networks", "000 timeout")
+    seen = with_kernel(healthy(site, node2=silent), "node2", "links", down)
+    assert ("gwbridge" in {each.id for each in problems(seen)}) == used
+
+
 @pytest.mark.parametrize("mtu", [1500, 9000])
 def test_a_bridge_that_is_not_wider_is_no_problem(site, mtu):
     assert not problems(with_containers(narrow(healthy(site), mtu), "node2", running("web")))

@@ -529,6 +529,11 @@ def test_waiting_ends_only_if_all_missing_pairs_are_explained(site):
     assert explained(problems(SCENES["manager-blocked"][0](healthy(site))), {("node2", "")})
     assert not explained(problems(SCENES["manager-blocked"][0](healthy(site))), {("node1", "")})
     assert not explained([], {("node1", "node2")})
+    between = problems(with_ways(healthy(site), into("node2", source="node1", udp={DATA: DROPPED})))
+    assert {(each.host, each.target) for each in between} == {("node1", "node2")}
+    assert explained(between, {("node1", "node2"), ("node2", "node1")})
+    assert not explained(between, {("node1", "node3")})
+    assert explained(between, {("node1", "node3")}, late=True)
     narrow = problems(SCENES["mtu"][0](healthy(site)))
     assert not explained(narrow, {("node1", "node2")}), "names and addresses may still come"
     assert explained(narrow, {("node1", "node2")}, late=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
+from captured import with_info, with_raw, with_system
 from scenes import BOX, HOSTS, SPACE, YOUNG, cluster, named, since, with_kernel, without_network
 
+from provisioner import causes
 from provisioner.explain import problems
 from provisioner.observe.kernel import Kernel
 
@@ -24,6 +27,36 @@ def test_a_network_without_its_namespace_although_a_container_is_on_it(site, sco
     assert named(seen) == [("sandbox-lost", "", "node2", "", "demo")]
     (found,) = problems(seen)
     assert found.evidence == "the namespace of demo is gone, and containers are still on this network: web-node2"
+
+
+@pytest.mark.parametrize(
+    ("scope", "age", "live", "variant"),
+    [("global", 300, False, "kept"), ("global", 700, False, ""), ("global", 300, True, ""), ("global", 595, False, "")],
+)
+def test_a_namespace_that_outlived_the_engines_last_start_needs_more_than_another_one(site, scope, age, live, variant):
+    """The namespace is 600 seconds old."""
+    seen = cluster(site, scope)
+    facts = seen.site.facts["node2"]
+    units = facts.raw["units"].replace(
+        "Id=docker.service", "Id=docker.service\nActiveEnterTimestampMonotonic=1000000000"
+    )
+    facts = with_info(with_system(with_raw(facts, units=units), "uptime=", f"{1000 + age}"), LiveRestoreEnabled=live)
+    seen = replace(seen, site=seen.site.known("node2", facts))
+
+    def other(links):
+        found = json.loads(json.dumps(links))
+        for each in found:
+            if each["ifname"] == "vxlan0":
+                each["linkinfo"]["info_data"]["id"] = 999
+        return found
+
+    (found,) = (
+        each
+        for each in problems(with_kernel(seen, "node2", f"space:{SPACE}:links", other))
+        if each.id == "vni-mismatch"
+    )
+    assert (found.host, found.variant) == ("node2", variant)
+    assert (causes.to_run(found)[0].startswith("systemctl restart")) == (not variant)
 
 
 def test_what_looks_alike(site):

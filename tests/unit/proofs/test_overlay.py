@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from provisioner import causes
 from provisioner.controlplane import Site
 from provisioner.controlplane.base import Closed
 from provisioner.errors import TimedOut, Unreachable
@@ -244,8 +245,17 @@ def test_an_engine_that_lost_a_namespace_is_to_be_restarted(prove, answer):
         'time="2026-11-25T17:18:02Z" level=error msg="error waiting for container: context canceled"\n'
     )
     result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)))
-    assert "on node2: systemctl restart docker" in result.error
-    assert [(found.id, found.host) for found in result.problems] == [("sandbox-lost", "node2")]
+    assert "on node2: restart the engine" in result.error
+    assert [(found.id, found.host, found.variant) for found in result.problems] == [("sandbox-lost", "node2", "")]
+
+
+def test_an_engine_that_keeps_a_record_of_a_container_that_is_gone_starts_once_without_its_store(prove):
+    answer = 'could not get network sandbox (oper true): failed get network namespace "": no such file or directory.'
+    stderr = f"docker: Error response from daemon: {answer}\n"
+    result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)))
+    assert [(found.id, found.variant) for found in result.problems] == [("sandbox-lost", "kept")]
+    (command,) = causes.to_run(result.problems[0])
+    assert r"""perl -0pi -e 's/"cluster-[a-z-]+"\s*:\s*("[^"]*"|\{[^}]*\})\s*,?//g; s/,(\s*\})/$1/g'""" in command
 
 
 def test_a_start_that_takes_too_long(prove):
