@@ -17,9 +17,10 @@ START = "systemctl start docker"
 RESTART = "systemctl restart docker"  # starts it too; containers stop meanwhile
 # Starts the engine once without its store, so that it deletes its own records of containers on networks that it then does not find.
 WITHOUT_STORE = (
-    "(f=/etc/docker/daemon.json; systemctl stop docker.socket docker && cp -p --remove-destination $f $f.kept && perl -0pi -e"
+    "(f=/etc/docker/daemon.json; systemctl stop docker.socket docker; systemctl reset-failed docker; if cp -p --remove-destination $f"
+    " $f.kept; then perl -0pi -e"
     """ 's/"cluster-[a-z-]+"\\s*:\\s*("[^"]*"|\\{{[^}}]*\\}})\\s*,?//g; s/,(\\s*\\}})/$1/g' $f; systemctl start docker;"""
-    " systemctl stop docker.socket docker; mv -fT $f.kept $f; systemctl start docker)"
+    " systemctl stop docker.socket docker; mv -fT $f.kept $f; fi; systemctl start docker)"
 )
 RULES = (
     "rules",

@@ -38,11 +38,11 @@ def paste(cluster: Cluster, causes: list[dict[str, Any]]) -> str:
     for command in dict.fromkeys(commands):
         host = command.split("  # on ")[1].split(";")[0]
         try:
-            cluster.sh(host, command)
+            cluster.sh(host, command, timeout=180)
         except LabError as error:
             print(f"{error}\nonce more, after 5 s")
             time.sleep(5)
-            cluster.sh(host, command)
+            cluster.sh(host, command, timeout=180)
     by_up = any(cause["fixable"] and not cause["commands"] for cause in causes)
     if by_up:
         cluster.run("up")

@@ -131,14 +131,14 @@ def after(fault: Fault) -> set[str]:
 
 
 def consequences(cause: str) -> set[str]:
-    """Return the causes that can follow from a cause, as the catalogue says."""
+    """Return the causes that can follow from a cause, as the catalogue says. What says where an overlay's packets are lost follows, too."""
     found: set[str] = set()
     left = [cause]
     while left:
         more = set(CAUSES[left.pop()].explains) - found - {cause}
         found |= more
         left += more & CAUSES.keys()
-    return found
+    return found | ({"lost-in-overlay"} - {cause} if "overlay-blocked" in found else set())
 
 
 def things(fault: Fault) -> set[str]:
