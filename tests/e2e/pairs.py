@@ -26,7 +26,8 @@ _ENGINE = frozenset({"engine-down", "engine-hangs"})
 _SPACE = "/var/run/docker/netns"  # with the namespaces of overlays, whose entries name other hosts
 _FAILING = frozenset({"overlay-blocked", "names-unresolved", "probe-failed"})  # of pairs in the proof of an overlay
 _ENGINE_STARTS = re.compile(r"systemctl (re)?start docker")
-_LISTED, _LEADERLESS = "network-detached", frozenset({"store-down", "store-hangs", "store-blocked", "manager-blocked"})
+_LISTED = frozenset({"network-detached", "endpoint-lost"})  # what an engine or a store must answer to show
+_LEADERLESS = frozenset({"store-down", "store-hangs", "store-blocked", "manager-blocked"})
 _SAME_HOST = 1 / 3  # share of the pairs on one host, among those that can be
 
 
@@ -97,8 +98,8 @@ def confused(kind: str, first: Fault, second: Fault) -> str:
         return "only transfers of the proof show lost large packets, and it ends early if it knows why other pairs fail"
     if any(_SPACE in one.make and one.cause in after(other) for one, other in (both, both[::-1])):
         return "the entry of an overlay may be for a container of the other host, from whose fault it can follow"
-    if any(one.cause == _LISTED and other.cause in _LEADERLESS for one, other in (both, both[::-1])):
-        return "only an engine that answers shows it, and the engines of all hosts may hang without a leader"
+    if any(one.cause in _LISTED and other.cause in _LEADERLESS for one, other in (both, both[::-1])):
+        return "only an engine or a store that answers shows it, and none may answer while a leader is elected"
     if all(each.place.pair for each in both) and any(one.cause in after(other) for one, other in (both, both[::-1])):
         return "both are on paths of the same other host, where one follows from the other"
     if kind == "swarm" and all(map(takes_manager, both)):
