@@ -111,9 +111,10 @@ _NARROW, _OF_LARGE_PACKETS = "mtu", frozenset({"engine-hangs", "store-hangs", "s
 # host may lose names. Nor do engines answer while their swarm has no leader, after its leader was blocked.
 _DISTURB = frozenset({"store-blocked", "store-no-leader", "endpoint-lost", "manager-blocked"})
 _DISTURBED = frozenset({"names-unresolved", "probe-failed", "engine-hangs"})
-_OF_A_PATH = frozenset(
-    {"underlay-blocked", "vxlan-blocked", "gossip-blocked", "gossip-udp"}
-)  # not of others of its ends
+_OF_A_PAIR = frozenset(
+    {"vxlan-blocked", "gossip-blocked", "gossip-udp"}
+)  # ports that only overlays use: see `explained`
+_OF_A_PATH = _OF_A_PAIR | {"underlay-blocked"}  # not of others of its ends
 # A device that is set down loses its own entries. Those of other hosts for its containers stay.
 _FLUSHED = ("vxlan-lost", "fdb-lost")
 _OF_THE_SWARM = "swarm-leaderless"  # the host that reports it is one of many
@@ -254,8 +255,9 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
 def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]], *, late: bool = False) -> bool:
     """Return whether these problems explain every pair of hosts. (host, "") stands for a probe that does not start.
 
-    A problem between two hosts explains their pair. late: pairs could have connected by now. So such a problem explains all pairs of
-    its two hosts, and what loses only large packets explains a pair, too.
+    What loses packets of overlays alone between two hosts explains this pair. What loses others, such as those of the store, explains all
+    pairs of the two. late: pairs could have connected by now. So both explain all pairs, and what loses only large packets explains
+    a pair, too.
     """
     closure, lost = _closure(), _UNREACHABLE | (_INCOMPLETE if late else set())
     return all(
@@ -263,10 +265,14 @@ def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]], *, lat
             _related(problem, Problem("overlay-blocked", host, "", target=other))
             for problem in found
             if (lost if other else _NO_PROBE) & closure[problem.id]
-            and (late or not problem.target or not other or {problem.host, problem.target} == {host, other})
+            and (late or not other or not _elsewhere(problem, {host, other}))
         )
         for host, other in pairs
     )
+
+
+def _elsewhere(problem: Problem, pair: set[str]) -> bool:
+    return problem.id in _OF_A_PAIR and bool(problem.target) and {problem.host, problem.target} != pair
 
 
 @cache
