@@ -33,6 +33,7 @@ _FORETOLD = 3  # causes
 _BETWEEN = 0.5  # seconds between two observations
 _TRACED = 4  # hosts on which drops are recorded
 _FOLLOWED = 2  # how often packets must be seen to stop at the same places
+_REPEAT = 20.0  # seconds from one investigation of such pairs to the next one
 _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
 
 
@@ -206,12 +207,14 @@ class Hopeless:
     Earlier observations are enough if they explain all pairs. Otherwise, the hosts are observed once more after some
     seconds. Only then do the probes run, and the namespaces of the overlays exist. If that does not explain all pairs, the probes'
     packets are followed through the overlays, twice: where they stop is evidence, and often something that waiting does not mend.
-    All this happens once for the probes that do not start, and once for the pairs of those that do.
+    All this happens once for the probes that do not start, and for the pairs of those that do again and again: on busy hosts, too few
+    packets may have passed.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.looked = frozenset[tuple[str, str]]()  # what was missing then
+        self.until = 0.0  # not again before
         self.seen: Seen | None = None
 
     def __call__(self, missing: frozenset[tuple[str, str]], waited: float) -> bool:
@@ -219,15 +222,17 @@ class Hopeless:
         run = self.run
         if run.observed and self._explained(missing):
             return True
-        if missing <= self.looked or waited < _SUSPECT + _SUSPECT_PER_HOST * len(run.site.live):
+        started = any(all(pair) for pair in missing)
+        known = missing <= self.looked and not (started and waited >= self.until)
+        if known or waited < _SUSPECT + _SUSPECT_PER_HOST * len(run.site.live):
             return False
-        self.looked |= missing
+        self.looked, self.until = self.looked | missing, waited + _REPEAT
         if run.observed:
             run.kept += explaining().of_failed_networks(seen(run))
         observe(run)
         if self._explained(missing):
             return True
-        return any(all(pair) for pair in missing) and all(self._located(missing) for _ in range(_FOLLOWED))
+        return started and all(self._located(missing) for _ in range(_FOLLOWED))
 
     def _explained(self, missing: frozenset[tuple[str, str]]) -> bool:
         now = self._seen()

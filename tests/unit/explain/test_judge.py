@@ -42,6 +42,8 @@ def test_pairs_are_looked_at_although_a_probe_that_did_not_start_was_too(run):
     assert not judge(frozenset({PAIR, PAIR[::-1]}), ENOUGH)
     assert not judge(frozenset({PAIR}), ENOUGH), "these pairs were looked at"
     assert run.done == ["observe", "observe", ("follow", "node1", "node2")]
+    assert not judge(frozenset({PAIR}), ENOUGH + 30.0)
+    assert run.done[3:] == ["observe", ("follow", "node1", "node2")], "once more after a while"
 
 
 @pytest.mark.parametrize("has_failed", [True, False])
