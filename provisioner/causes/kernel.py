@@ -154,6 +154,8 @@ FAMILY = Family(
             variants={
                 "kept": "start the engine on {host} once without its store: the network's namespace has outlived the engine's last"
                 " start, for a record of a container that is gone",
+                "apart": "recreate the network's namespace on {name} or {other}, whichever has the wrong number: stop its containers"
+                " on the network, and restart the engine. If you can't tell, do so on one of them, and look again",
             },
             commands={"": (RESTART,), "kept": (WITHOUT_STORE,)},
             touches={"": ENGINE, "kept": ENGINE},

@@ -12,10 +12,11 @@ from provisioner.explain.base import few
 from provisioner.explain.overlays import endpoints, is_down, link_down, of_kernels, overlays, subnets_of
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
+from provisioner.system import networks
 from provisioner.transport.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel, Space
@@ -47,13 +48,36 @@ def numbers(seen: Seen) -> Iterator[Problem]:
                 yield from _devices(seen, name, network, space)
         yield from _orphans(seen, name, kernel, live)
     for network, by_host in found.items():
-        usual = Counter(numbers for numbers in by_host.values() if numbers).most_common(1)
-        for name, here in by_host.items():
-            if here and usual and here != usual[0][0] and usual[0][1] > 1:
-                others = ", ".join(map(str, sorted(usual[0][0])))
-                evidence = f"the network {network} has VNI {', '.join(map(str, sorted(here)))} here and {others} on the other hosts"
-                place = partial(Problem, "vni-mismatch", name, evidence, {"host": name}, network=network)
-                yield place("kept" if _kept(seen, name, network) else "", where=f"VXLAN device of {network}")
+        yield from _differing(seen, network, {name: here for name, here in by_host.items() if here})
+
+
+def _differing(seen: Seen, network: str, found: Mapping[str, frozenset[int]]) -> Iterator[Problem]:
+    """Find hosts on which a network's VNI is not the one that a swarm's manager tells, or that most hosts have; else, two that differ."""
+    told = {number for name in found if (number := networks.vni(seen.site.facts[name].networks.get(network)))}
+    most = Counter(found.values()).most_common(2)
+    usual = next((each for each in found.values() if told and told <= each), frozenset[int]())
+    if not usual and most and (len(most) == 1 or most[0][1] > most[1][1]):
+        usual = most[0][0]
+    for name, here in found.items() if usual else ():
+        if here != usual:
+            evidence = f"the network {network} has VNI {_listed(here)} here and {_listed(usual)} on the other hosts"
+            place = partial(Problem, "vni-mismatch", name, evidence, {"host": name}, network=network)
+            yield place("kept" if _kept(seen, name, network) else "", where=f"VXLAN device of {network}")
+    if most and not usual and _single(seen, network):
+        name, here = next(iter(found.items()))
+        other, there = next((other, there) for other, there in found.items() if there != here)
+        evidence = f"the network {network} has VNI {_listed(here)} on {name} and {_listed(there)} on {other}"
+        values, where = {"name": name, "other": other}, f"VXLAN devices of {network}"
+        yield Problem("vni-mismatch", name, evidence, values, "apart", target=other, network=network, where=where)
+
+
+def _single(seen: Seen, network: str) -> bool:
+    """Return whether a network has one subnet, and so one VNI. A host has the devices of the subnets that its containers are in."""
+    return all(len([*subnets_of(of[network])]) == 1 for of in of_kernels(seen).values() if network in of)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def _kept(seen: Seen, name: str, network: str) -> bool:
@@ -223,8 +247,8 @@ def narrow(seen: Seen) -> Iterator[Problem]:
 def _usual_mtus(seen: Seen) -> dict[str, int]:
     """Return network -> MTU of its VXLAN devices, if most hosts agree."""
     found: dict[str, Counter[int]] = defaultdict(Counter)
-    for name, networks in of_kernels(seen).items():
-        for network, entry in networks.items():
+    for name, listed in of_kernels(seen).items():
+        for network, entry in listed.items():
             space = seen.observed.kernels[name].space_of(str(entry.get("Id", "")))
             for link in space.vxlans if space else ():
                 if isinstance(mtu := link.get("mtu"), int):

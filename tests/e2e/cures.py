@@ -32,7 +32,8 @@ def curable(fault: Fault) -> bool:
 def paste(cluster: Cluster, causes: list[dict[str, Any]]) -> str:
     """Run all commands of a report, each on the host that it names, then `up` if a cause says so. Returns "up", "commands", or "" for neither.
 
-    A command that fails is run again after some seconds, as a reader would do: an engine or a store may just be starting.
+    A command that fails is run again after some seconds, as a reader would do: an engine or a store may just be starting. If it
+    fails again, the next report has to say what is left to do.
     """
     commands = [command for cause in causes for command in cause["commands"]]
     for command in dict.fromkeys(commands):
@@ -42,7 +43,7 @@ def paste(cluster: Cluster, causes: list[dict[str, Any]]) -> str:
         except LabError as error:
             print(f"{error}\nonce more, after 5 s")
             time.sleep(5)
-            cluster.sh(host, command, timeout=180)
+            print(cluster.sh(host, f"{{ {command.partition('  # on ')[0]}; }} 2>&1", check=False, timeout=180))
     by_up = any(cause["fixable"] and not cause["commands"] for cause in causes)
     if by_up:
         cluster.run("up")
