@@ -9,10 +9,10 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from provisioner.explain.base import few
-from provisioner.explain.overlays import endpoints, is_down, link_down, of_kernels, overlays, subnets_of
+from provisioner.explain.overlays import endpoints, is_down, link_down, of_kernels, subnets_of
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
-from provisioner.system import networks
+from provisioner.system import attached, networks
 from provisioner.transport.text import clean
 
 if TYPE_CHECKING:
@@ -96,13 +96,20 @@ def sandboxes(seen: Seen) -> Iterator[Problem]:
 
     The container's own namespace is found beside it, so this is where the engine has its namespaces.
     """
-    on: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for network, by_address in endpoints(seen).items():
-        for each in (each for those in by_address.values() for each in those if each.settled):
-            on[each.host, network].append(each.name)
-    for (name, network), containers in sorted(on.items()):
-        entry, kernel = overlays(seen, name).get(network, {}), seen.observed.kernels[name]
-        if entry and kernel.enters_all and not kernel.space_of(str(entry.get("Id", ""))):
+    settled = {
+        (each.host, network, address)
+        for network, by_address in endpoints(seen).items()
+        for address, those in by_address.items()
+        for each in those
+        if each.settled
+    }
+    for name, kernel in seen.observed.kernels.items():
+        on: dict[str, list[str]] = defaultdict(list)
+        for each in attached.running(seen.site.facts[name]) if kernel.enters_all else ():
+            gone = each.network_id and not kernel.space_of(each.network_id)
+            if gone and (name, each.network, each.address) in settled:
+                on[each.network].append(each.name)
+        for network, containers in on.items():
             evidence = (
                 f"the namespace of {network} is gone, and containers are still on this network: {few(containers)}"
             )

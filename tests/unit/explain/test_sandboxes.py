@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from captured import with_info, with_raw, with_system
+from captured import with_http, with_info, with_raw, with_system
 from scenes import BOX, HOSTS, SPACE, YOUNG, cluster, named, since, with_kernel, without_network
 
 from provisioner import causes
@@ -67,7 +67,20 @@ def test_what_looks_alike(site):
     assert named(without(cluster(site), "space:")) == [], "the engine has its namespaces elsewhere"
     blind = with_kernel(without(cluster(site), gone), "node2", "failed", lambda _: f"space:{SPACE}:links gone\n")
     assert named(blind) == [], "it could not be read"
-    seen = without(cluster(site), gone)
+
+
+def test_an_engine_that_does_not_reach_its_store_lists_the_network_no_more(site):
+    seen = without(cluster(site, "global"), f"space:{SPACE}:")
+    for hosts in (HOSTS[1:2], HOSTS):
+        for name in hosts:
+            seen = without_network(seen, name, "demo")
+        assert "sandbox-lost" in {each.id for each in problems(seen)}
+
+
+def test_containers_on_a_network_that_was_created_again_have_the_namespace_of_the_old_one(site):
+    seen = cluster(site, "global")
     for name in HOSTS:
-        seen = without_network(seen, name, "demo")
-    assert "sandbox-lost" not in {each.id for each in problems(seen)}, "the engine has lost the network"
+        facts = seen.site.facts[name]
+        anew = [{**each, "Id": "f" * 64} if each["Name"] == "demo" else each for each in facts.networks.values()]
+        seen = replace(seen, site=seen.site.known(name, with_http(facts, "networks", anew)))
+    assert "sandbox-lost" not in {each.id for each in problems(seen)}
