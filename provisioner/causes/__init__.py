@@ -24,7 +24,7 @@ from provisioner.causes import (
     swarm,
     system,
 )
-from provisioner.causes.base import ENGINE, RESTART, Cause, Family, Kind
+from provisioner.causes.base import ENGINE, RESTART, WITHOUT_STORE, Cause, Family, Kind
 from provisioner.errors import with_inventory
 from provisioner.model import Fix, Severity
 
@@ -70,6 +70,7 @@ CAUSES: Mapping[str, Cause] = MappingProxyType({cause.id: cause for family in FA
 
 
 _RESTARTS = "; its containers stop meanwhile unless it has live-restore"
+_RESTARTING = frozenset({RESTART, WITHOUT_STORE})
 
 
 class _Values(dict[str, object]):
@@ -129,7 +130,7 @@ def shell_commands(problem: Problem) -> tuple[str, ...]:
 def touches(problem: Problem) -> str:
     """Return what the cure of a problem changes on its host; "" if no other cure changes it."""
     cause = of(problem)
-    default = ENGINE if RESTART in cause.commands.get(problem.variant, ()) else ""
+    default = ENGINE if _RESTARTING.intersection(cause.commands.get(problem.variant, ())) else ""
     return template(cause.touches.get(problem.variant, default), _quoted(problem))
 
 
@@ -142,9 +143,10 @@ def _quoted(problem: Problem) -> dict[str, str]:
 
 def to_run(problem: Problem) -> tuple[str, ...]:
     """Return the commands of a cure for people: each names the host on which it runs, in a comment."""
+    texts = of(problem).commands.get(problem.variant, ())
     return tuple(
-        f"{command}  # on {place(problem)}{_RESTARTS if command == RESTART else ''}"
-        for command in shell_commands(problem)
+        f"{command}  # on {place(problem)}{_RESTARTS if text in _RESTARTING else ''}"
+        for text, command in zip(texts, shell_commands(problem), strict=False)  # a cure that has to wait has no command
     )
 
 

@@ -152,13 +152,12 @@ FAMILY = Family(
             "The VXLAN device of this network has another number (VNI) on this host. It exchanges no packets with the other hosts.",
             "recreate the network's namespace on {host}: stop its containers on the network, and restart the engine",
             variants={
-                "kept": "start the engine on {host} once without its store: the network's namespace has outlived the engine's last"
-                " start, for a record of a container that is gone",
+                "kept": "start the engine on {host} once without its store: it keeps a record of a container that is gone, so its last"
+                " restart did not replace the network's namespace",
                 "apart": "recreate the network's namespace on {name} or {other}, whichever has the wrong number: stop its containers"
                 " on the network, and restart the engine. If you can't tell, do so on one of them, and look again",
             },
             commands={"": (RESTART,), "kept": (WITHOUT_STORE,)},
-            touches={"": ENGINE, "kept": ENGINE},
             explains=("overlay-blocked",),
         ),
         Cause(

@@ -1,6 +1,6 @@
 """What proofs find: containers that do not reach each other, names that do not resolve, networks that leak."""
 
-from provisioner.causes.base import ENGINE, RESTART, RULES, WITHOUT_STORE, Cause, Family
+from provisioner.causes.base import RESTART, RULES, WITHOUT_STORE, Cause, Family
 from provisioner.model import Severity
 
 FAMILY = Family(
@@ -34,7 +34,6 @@ FAMILY = Family(
                 " example since the store lost its endpoint, and looks for that container's namespace at each start",
             },
             commands={"": (RESTART,), "kept": (WITHOUT_STORE,)},
-            touches={"": ENGINE, "kept": ENGINE},
             explains=("probe-failed",),
         ),
         Cause(

@@ -101,8 +101,8 @@ _OF_THE_ENGINE = frozenset(
 _NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
 _SAME_NAME = "duplicate-hostname"
 _ELSEWHERE = frozenset({"fdb-stale", _SAME_NAME})
-# An engine that advertises another address gets other entries, and a name in gossip that it had already, which its log says. A network
-# that differs does not. Nor are these why two hosts have one name, which is a problem of no single host.
+# An engine that advertises another address gets other entries, and its log says that its name in the gossip was taken. A network that differs
+# is no reason for either. And if two hosts really have one name, which is reported without a host, no drift is the reason.
 _AFTER_DRIFT = {kind: _NOT_SHARED | (_ELSEWHERE if kind != "network" else set()) for kind in _OF_THE_ENGINE}
 _OF_THE_STORE = frozenset({"store-no-leader"})
 # Large packets between stores and managers are lost, too. What blocks an overlay, and so explains `mtu`, does not explain these.
@@ -255,9 +255,9 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
 def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]], *, late: bool = False) -> bool:
     """Return whether these problems explain every pair of hosts. (host, "") stands for a probe that does not start.
 
-    What loses packets of overlays alone between two hosts explains this pair. What loses others, such as those of the store, explains all
-    pairs of the two. late: pairs could have connected by now. So both explain all pairs, and what loses only large packets explains
-    a pair, too.
+    If a port that only overlays use is blocked between two hosts, this explains their pair alone. Any other problem between two hosts
+    explains all pairs of both, since the store may be lost, too. late: pairs had time to connect. Then the blocked port explains all
+    pairs of both, too, and a pair is also explained by what loses only large packets.
     """
     closure, lost = _closure(), _UNREACHABLE | (_INCOMPLETE if late else set())
     return all(

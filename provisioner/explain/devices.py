@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from provisioner.explain.base import few
-from provisioner.explain.overlays import endpoints, is_down, link_down, of_kernels, subnets_of
+from provisioner.explain.overlays import is_down, link_down, of_kernels, settled, subnets_of
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
 from provisioner.system import attached, networks
@@ -62,7 +62,7 @@ def _differing(seen: Seen, network: str, found: Mapping[str, frozenset[int]]) ->
         if here != usual:
             evidence = f"the network {network} has VNI {_listed(here)} here and {_listed(usual)} on the other hosts"
             place = partial(Problem, "vni-mismatch", name, evidence, {"host": name}, network=network)
-            yield place("kept" if _kept(seen, name, network) else "", where=f"VXLAN device of {network}")
+            yield place("kept" if _outlived(seen, name, network) else "", where=f"VXLAN device of {network}")
     if most and not usual and _single(seen, network):
         name, here = next(iter(found.items()))
         other, there = next((other, there) for other, there in found.items() if there != here)
@@ -80,7 +80,7 @@ def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers)))
 
 
-def _kept(seen: Seen, name: str, network: str) -> bool:
+def _outlived(seen: Seen, name: str, network: str) -> bool:
     """Return whether the namespace of a network has outlived the last start of an engine with a store, although its containers stopped.
 
     An engine 20.10 keeps a namespace if it has a record of a container that is gone.
@@ -96,18 +96,11 @@ def sandboxes(seen: Seen) -> Iterator[Problem]:
 
     The container's own namespace is found beside it, so this is where the engine has its namespaces.
     """
-    settled = {
-        (each.host, network, address)
-        for network, by_address in endpoints(seen).items()
-        for address, those in by_address.items()
-        for each in those
-        if each.settled
-    }
     for name, kernel in seen.observed.kernels.items():
         on: dict[str, list[str]] = defaultdict(list)
         for each in attached.running(seen.site.facts[name]) if kernel.enters_all else ():
             gone = each.network_id and not kernel.space_of(each.network_id)
-            if gone and (name, each.network, each.address) in settled:
+            if gone and (name, each.network, each.address) in settled(seen):
                 on[each.network].append(each.name)
         for network, containers in on.items():
             evidence = (

@@ -95,7 +95,7 @@ def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | N
 def _unanswered(seen: Seen, at: Entry, address: str) -> bool:
     """Return whether a container on this host got no answer from the address: an engine with a store would have added the entry by now.
 
-    Observed with 20.10: it keeps one of the two entries, takes both for present, and adds neither.
+    Observed with 20.10: an engine that has added both once takes them for present, and does not add one that is gone.
     """
     return any(said.get(address) == "none" for said in seen.observed.kernels[at.host].unanswered.values())
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks
 from provisioner.explain.base import few
-from provisioner.explain.overlays import endpoints, names_of, overlays, within
+from provisioner.explain.overlays import names_of, overlays, settled, within
 from provisioner.model import Problem
 from provisioner.system import attached
 
@@ -155,18 +155,11 @@ def unstored(seen: Seen) -> Iterator[Problem]:
     site = seen.site
     if site.control != "kv" or not networks.endpoints_known(site):
         return
-    stored = {each.id for host in site.live for each in site.backend.attached(site.facts[host])}
-    settled = {
-        (each.host, network, address)
-        for network, found in endpoints(seen).items()
-        for address, all_with in found.items()
-        for each in all_with
-        if each.settled
-    }
+    stored, known = {each.id for host in site.live for each in site.backend.attached(site.facts[host])}, settled(seen)
     missing: dict[tuple[str, str], set[str]] = defaultdict(set)
     for host in site.live:
         for each in attached.present(site.facts[host]):
-            if each.endpoint and each.endpoint not in stored and (host, each.network, each.address) in settled:
+            if each.endpoint and each.endpoint not in stored and (host, each.network, each.address) in known:
                 missing[host, each.network].add(each.name)
     for (host, network), names in missing.items():
         evidence = (

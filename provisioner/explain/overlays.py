@@ -120,6 +120,18 @@ def endpoints(seen: Seen) -> Mapping[str, Mapping[str, Sequence[Endpoint]]]:
     return found
 
 
+@once
+def settled(seen: Seen) -> frozenset[tuple[str, str, str]]:
+    """Return (host, network, address) of the containers that are settled; see `Endpoint`."""
+    return frozenset(
+        (each.host, network, address)
+        for network, by_address in endpoints(seen).items()
+        for address, holders in by_address.items()
+        for each in holders
+        if each.settled
+    )
+
+
 def names_of(seen: Seen, host: str) -> dict[tuple[str, str], str]:
     """Return (network, address) -> container name, from the host's engine."""
     found = {}

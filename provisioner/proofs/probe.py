@@ -49,8 +49,8 @@ _LABEL = 63  # characters: the longest label in DNS
 # Observed: an engine 20.10 was killed (power cut, SIGKILL) with a container on the network. At its next start, it looks for the
 # old namespace, and remembers that it is missing. One more start without the container fixes it. The second text: an engine 20.10
 # runs, and somebody unmounted the namespace.
-_NO_NAME = 'failed get network namespace ""'  # 20.10: of a container that is gone
 _LOST_SANDBOX = ("could not get network sandbox", "failed get network namespace")
+_NO_NAME = 'failed get network namespace ""'  # 20.10: of a container that is gone
 _LAST = ("leaks ", "gap ", "quiet ", "cut ", "checksums ")  # lines that count after the probe's end, too
 # Lines that the docker client logs before or after an error (docker/cli#5043). They are never the cause.
 _NOISE = ("WARNING", "See '", "Run 'docker run --help'", "time=")  # with the hints of 20.10 and 28

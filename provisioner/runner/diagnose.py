@@ -33,8 +33,8 @@ _FORETOLD = 3  # causes
 _BETWEEN = 0.5  # seconds between two observations
 _TRACED = 4  # hosts on which drops are recorded
 _FOLLOWED = 2  # how often packets must be seen to stop at the same places
-_REPEAT = 20.0  # seconds from one investigation of such pairs to the next one
 _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
+_REPEAT = 20.0  # seconds until they are investigated again
 
 
 def observe(run: Run) -> bool:

@@ -195,8 +195,12 @@ class Facts:
     @property
     def now(self) -> float:
         """The host's clock, in seconds since 1970; 0 if it could not be read."""
-        found = re.match(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", self._one("now"))  # busybox's date knows no %N
-        return moment if found and (moment := float(found[0])) < _LAST else 0.0
+        moment = self._seconds("now")
+        return moment if moment < _LAST else 0.0
+
+    def _seconds(self, key: str) -> float:
+        found = re.match(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", self._one(key))  # busybox's date knows no %N
+        return float(found[0]) if found else 0.0
 
     @cached_property
     def programs(self) -> dict[str, str]:
@@ -366,9 +370,8 @@ class Facts:
 
     def age(self, unit: str) -> float:
         """Return for how many seconds a unit has been active; 0 if unknown."""
-        found = re.match(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", self._one("uptime"))
         began = self.unit(unit).began
-        return max(float(found[0]) - began, 0.0) if found and began else 0.0
+        return max(self._seconds("uptime") - began, 0.0) if began else 0.0
 
     def http(self, name: str) -> Answer:
         """Return the answer to a request: "info" and "networks" (engine), or one of the store's (`Sought.requests`).

@@ -47,6 +47,12 @@ def altered(found: Kernel, section: str, change: Callable[[Any], Any]) -> Kernel
     return Kernel({**found.raw, section: new})
 
 
+def without(seen, *begins, host="node2"):
+    """Remove sections of a host's kernel. begins: how their names begin."""
+    raw = {name: text for name, text in seen.observed.kernels[host].raw.items() if not name.startswith(begins)}
+    return replace(seen, observed=replace(seen.observed, kernels={**seen.observed.kernels, host: Kernel(raw)}))
+
+
 def facts(name: str) -> Facts:
     """The facts of a settled host. The ID of the network demo matches the captured kernels."""
     found = capture(f"settled-{name}")

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pytest
 from captured import with_http
-from scenes import HOSTS, SPACE, healthy, named, with_kernel
+from scenes import HOSTS, SPACE, healthy, named, with_kernel, without
 
 from provisioner import causes
 from provisioner.explain import problems
-from provisioner.observe.kernel import Kernel
 
 
 def port(seen, device, *, state="", gone=(), **more):
@@ -76,11 +75,11 @@ def told(seen, number):
 
 
 def test_two_hosts_of_which_one_has_a_wrong_number(site):
-    (found,) = problems(without_space(numbered(healthy(site), node2=999), "node3"))
+    (found,) = problems(without(numbered(healthy(site), node2=999), "space:", host="node3"))
     assert (found.id, found.variant, found.host, found.target) == ("vni-mismatch", "apart", "node1", "node2")
     assert found.evidence == "the network demo has VNI 256 on node1 and 999 on node2"
     assert not causes.to_run(found)
-    assert not problems(without_space(healthy(site), "node3"))
+    assert not problems(without(healthy(site), "space:", host="node3"))
 
 
 @pytest.mark.parametrize(("number", "wrong"), [(256, {"node1", "node2"}), (999, {"node3"}), (5, {"node3"})])
@@ -92,16 +91,10 @@ def test_a_manager_knows_the_right_number(site, number, wrong):
 
 
 def test_hosts_may_have_the_devices_of_different_subnets(site):
-    seen = without_space(numbered(healthy(site), node2=257), "node3")
+    seen = without(numbered(healthy(site), node2=257), "space:", host="node3")
     for host in HOSTS:
         facts = seen.site.facts[host]
         pools = {"Config": [{"Subnet": "10.99.0.0/25"}, {"Subnet": "10.99.0.128/25"}]}
         listed = [{**each, "IPAM": pools} if each["Name"] == "demo" else each for each in facts.networks.values()]
         seen = replace(seen, site=seen.site.known(host, with_http(facts, "networks", listed)))
     assert "vni-mismatch" not in {each.id for each in problems(seen)}
-
-
-def without_space(seen, host):
-    """No container of a host is on the network."""
-    raw = {key: text for key, text in seen.observed.kernels[host].raw.items() if not key.startswith("space:")}
-    return replace(seen, observed=replace(seen.observed, kernels={**seen.observed.kernels, host: Kernel(raw)}))

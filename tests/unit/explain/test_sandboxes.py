@@ -7,17 +7,10 @@ from dataclasses import replace
 
 import pytest
 from captured import with_http, with_info, with_raw, with_system
-from scenes import BOX, HOSTS, SPACE, YOUNG, cluster, named, since, with_kernel, without_network
+from scenes import BOX, HOSTS, SPACE, YOUNG, cluster, named, since, with_kernel, without, without_network
 
 from provisioner import causes
 from provisioner.explain import problems
-from provisioner.observe.kernel import Kernel
-
-
-def without(seen, *begins, host="node2"):
-    """Remove sections of a host's kernel. begins: how their names begin."""
-    raw = {name: text for name, text in seen.observed.kernels[host].raw.items() if not name.startswith(begins)}
-    return replace(seen, observed=replace(seen.observed, kernels={**seen.observed.kernels, host: Kernel(raw)}))
 
 
 @pytest.mark.parametrize("scope", ["swarm", "global"])

@@ -256,6 +256,7 @@ def test_an_engine_that_keeps_a_record_of_a_container_that_is_gone_starts_once_w
     assert [(found.id, found.variant) for found in result.problems] == [("sandbox-lost", "kept")]
     (command,) = causes.to_run(result.problems[0])
     assert r"""perl -0pi -e 's/"cluster-[a-z-]+"\s*:\s*("[^"]*"|\{[^}]*\})\s*,?//g; s/,(\s*\})/$1/g'""" in command
+    assert command.endswith("  # on node2; its containers stop meanwhile unless it has live-restore")
 
 
 def test_a_start_that_takes_too_long(prove):
