@@ -86,7 +86,9 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit, from `systemctl show`. began: the host's uptime when it became active, in seconds; 0 if unknown."""
+    """A systemd unit, from `systemctl show`. began: the host's uptime when its main process started, in seconds; 0 if
+    unknown.
+    """
 
     load: str = "not-found"
     active: str = "inactive"
@@ -361,7 +363,7 @@ class Facts:
                 pid=_number(keys, "MainPID"),
                 fragment=keys.get("FragmentPath", ""),
                 command=keys.get("ExecStart", ""),
-                began=_number(keys, "ActiveEnterTimestampMonotonic") / 1e6,
+                began=_number(keys, "Started") / 100,
             )
         return found
 
@@ -369,7 +371,7 @@ class Facts:
         return self.units.get(name, Unit())
 
     def age(self, unit: str) -> float:
-        """Return for how many seconds a unit has been active; 0 if unknown."""
+        """Return for how many seconds a unit's main process has run, including those of a suspended host; 0 if unknown."""
         began = self.unit(unit).began
         return max(self._seconds("uptime") - began, 0.0) if began else 0.0
 

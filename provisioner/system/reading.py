@@ -99,9 +99,7 @@ _FILES = (
     version.PATH,
 )
 _UNITS = ("docker.service", firewall.UNIT, gossip.UNIT, swarm.UNIT)
-_UNIT_KEYS = (
-    "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart,ActiveEnterTimestampMonotonic"
-)
+_UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
 _PORTS = (7946, 4789)  # gossip, VXLAN
 
 # These are not sent to a stopped engine: systemd holds its socket, and would start it.
@@ -114,7 +112,7 @@ _SHELL: dict[str, dict[str, str]] = {
         "system": render.program("read-system.sh"),
     },
     "files": {"sums": 'set -- SUMS; [ $# = 0 ] || sha256sum -- "$@"'},
-    "units": {"units": "systemctl show -p UNITKEYS UNITS"},
+    "units": {"units": render.program("read-units.sh")},
     "http": {"engine": 'case $w in *" answers"*) ;; *) command -v dockerd >/dev/null && dockerd --version ;; esac'},
     # A section of its own, because searching the engine's binary takes a tenth of a second.
     "driver": {

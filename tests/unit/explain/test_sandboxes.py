@@ -30,9 +30,7 @@ def test_a_namespace_that_outlived_the_engines_last_start_needs_more_than_anothe
     """The namespace is 600 seconds old."""
     seen = cluster(site, scope)
     facts = seen.site.facts["node2"]
-    units = facts.raw["units"].replace(
-        "Id=docker.service", "Id=docker.service\nActiveEnterTimestampMonotonic=1000000000"
-    )
+    units = facts.raw["units"].replace("Id=docker.service", "Id=docker.service\nStarted=100000")
     facts = with_info(with_system(with_raw(facts, units=units), "uptime=", f"{1000 + age}"), LiveRestoreEnabled=live)
     seen = replace(seen, site=seen.site.known("node2", facts))
 
