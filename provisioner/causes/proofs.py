@@ -30,8 +30,8 @@ FAMILY = Family(
             " network's namespace. The engine still looks for the old namespace, so no container starts there.",
             "restart the engine on {host}: only then does it forget the network's old namespace",
             variants={
-                "kept": "start the engine on {host} once without its store: it keeps a record of a container that is gone, for"
-                " example since the store lost its endpoint, and looks for that container's namespace at each start",
+                "kept": "start the engine on {host} once without its store: it keeps a record of a container that is gone, since it"
+                " was killed or the store lost the container's endpoint, and looks for that container's namespace",
             },
             commands={"": (RESTART,), "kept": (WITHOUT_STORE,)},
             explains=("probe-failed",),
