@@ -1,11 +1,12 @@
 """Finds the causes of failures in the observations of a run: detectors find problems, then consequences are hidden. Pure.
 
-paths: packets lost between two hosts. hops: packets lost inside an overlay.
+losses: packets lost between two hosts. paths: what drops them. sizes: paths that are too narrow. peers: addresses of hosts, and routes
+and entries for them. hops: packets lost inside an overlay.
 settings: kernel settings, modules and routes. rules: packet filters. bridges: docker_gwbridge and full bridges.
 devices: VXLAN devices and ports of overlays. interfaces: those of containers. forwarding: entries for containers on other hosts.
 addresses: those that are in use twice. subnets: those that are full.
 engines: engines and their store. messages: what engines say. names: names that containers do not resolve, or to a wrong address.
-reach: containers that do not answer. tables: what engines know from gossip. versions: known errors of engines.
+reach: containers that do not answer. balancing: services that do not. tables: what engines know from gossip. versions: known errors of engines.
 hosts: hosts that dropped out or drifted.
 overlays: what detectors look up about networks and containers.
 Checks and proofs also find problems. A problem that another one explains at the same place is a consequence. It is counted, but
@@ -43,7 +44,7 @@ from provisioner.explain import (
 )
 from provisioner.explain.base import Seen, few, once
 from provisioner.explain.hops import firm
-from provisioner.explain.paths import losing, summaries
+from provisioner.explain.losses import concerned, losing, summaries
 from provisioner.explain.well import well
 from provisioner.model import Diagnosis, Problem, State
 from provisioner.observe import Observed, Wanted
@@ -166,7 +167,7 @@ def suspected(seen: Seen) -> Wanted:
     """
     every = frozenset(seen.site.live)
     found = [problem for detect in paths.DETECTORS for problem in _detected(detect, seen)]
-    ends = paths.concerned(seen).union(seen.observed.underlay.silent, *((each.host, each.target) for each in found))
+    ends = concerned(seen).union(seen.observed.underlay.silent, *((each.host, each.target) for each in found))
     hosts = (ends & every or every) if found else frozenset[str]()
     return Wanted(hosts, every if any(_detected(detect, seen) for detect in _OF_HOSTS) else hosts)
 

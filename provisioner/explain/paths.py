@@ -1,30 +1,27 @@
-"""Causes on the underlay: packets lost between hosts, packet sizes, source addresses and address conflicts."""
+"""Causes on paths between hosts: from lost packets to what drops them."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from math import ceil
 from typing import TYPE_CHECKING
 
-from provisioner.explain import devices, reach
+from provisioner.explain import devices, peers, reach, sizes
 from provisioner.explain.base import few
-from provisioner.explain.overlays import of_kernels
-from provisioner.model import PathSeen, PortSeen, Problem
+from provisioner.explain.losses import NOISE, Lost, attempted, lost
+from provisioner.model import Problem
 from provisioner.observe import underlay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provisioner.explain.base import Seen
-    from provisioner.observe.kernel import Route
-    from provisioner.observe.underlay import Attempt, Datagrams, Path
+    from provisioner.observe.underlay import Path
     from provisioner.system.firewall import Rule
 
 _GOSSIP = 7946
-_NOISE, _LITTLE = 3, 2  # fewer lost datagrams than this are ignored, and less than so many percent
 _ALL, _WHOLE = 100, 90  # percent; from this loss on, a port counts as blocked
 _QUIET = frozenset(
     {"vxlan_rcv", "vxlan_err_lookup"}
@@ -33,7 +30,7 @@ _OF_OVERLAYS = frozenset({"overlay-blocked", "transfer-stalled", "path-mtu", "co
 _BLOCKED = "overlay-blocked"
 _OF_THE_MESH = "-A DOCKER-INGRESS "  # the engine's rules that send published ports to the namespace of the routing mesh
 _DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
-_NARROW, _SHAPED = "mtu", "shaped"  # the cause of narrow paths, and the variant for queues
+_SHAPED = "shaped"  # the variant for queues
 
 
 @dataclass(frozen=True)
@@ -65,111 +62,6 @@ _OUTSIDE = (
         "ip rule; ip route show table all",
     ),
 )
-
-
-@dataclass(frozen=True)
-class Lost:
-    """Packets lost on one path and port.
-
-    at: the host that drops them; "" if they are lost between the two hosts.
-    stage: a text that says where. share: the lost packets in percent. count: the packets that are lost there.
-    refused: why the sender's kernel refused them, or "".
-    """
-
-    source: str
-    target: str
-    protocol: str
-    port: int
-    at: str
-    stage: str
-    share: int = 100
-    count: int = 1
-    refused: str = ""
-
-    @property
-    def what(self) -> str:
-        return f"{self.port}/{self.protocol}"
-
-
-def lost(path: Path, *, anything: bool = False) -> Iterator[Lost]:
-    """Return the losses on one path. anything: also what may be chance: the observation is repeated."""
-    for port, seen in path.udp.items():
-        if found := _datagrams(path, port, seen, anything=anything):
-            yield found
-    for port, attempt in path.tcp.items():
-        if found := _attempt(path, port, attempt):
-            yield found
-
-
-def _datagrams(path: Path, port: int, seen: Datagrams, *, anything: bool) -> Lost | None:
-    least = 1 if anything else min(max(_NOISE, ceil(seen.tried * _LITTLE / 100)), seen.tried)
-    if not seen.tried or seen.lost < least:
-        return None
-    share = round(100 * seen.lost / seen.tried)
-    steps = (
-        (seen.tried - seen.left, path.source),
-        (seen.left - seen.arrived, ""),
-        (seen.arrived - seen.passed, path.target),
-    )
-    count, at = max(steps, key=lambda step: step[0])
-    refused = seen.refused if at == path.source else ""
-    counts = f"{seen.tried} sent, {seen.left} left {path.source}, {seen.arrived} arrived at {path.target}, {seen.passed} passed its rules"
-    stage = f"{counts} ({refused})" if refused else counts
-    return Lost(path.source, path.target, "udp", port, at, stage, share, count, refused)
-
-
-def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
-    """Return the loss if a connection got no answer, or if a firewall rule refused it."""
-    if not seen.state or seen.state == "open" or (seen.state == "refused" and seen.passed):
-        return None
-    stages = (
-        (seen.left, path.source, f"no SYN left {path.source}"),
-        (seen.arrived, "", f"the SYN left {path.source} but did not arrive at {path.target}"),
-        (seen.passed, path.target, f"the SYN arrived at {path.target} but did not pass its rules"),
-        (seen.answered, path.target, f"the SYN passed the rules of {path.target}, but no answer left it"),
-        (seen.returned, "", f"the answer left {path.target} but did not arrive at {path.source}"),
-        (0, path.source, f"the answer arrived at {path.source} but did not pass its rules"),
-    )
-    _, at, stage = next(stage for stage in stages if not stage[0])
-    why = f" ({seen.why})" if seen.why else ""
-    return Lost(path.source, path.target, "tcp", port, at, f"{stage}{why}", refused=seen.why)
-
-
-def losing(seen: Seen) -> tuple[str, ...]:
-    """Return the hosts that lose packets, or that packets do not reach; those of most paths first."""
-    return tuple(host for host, _ in Counter(each.at or each.target for each in _losses(seen)).most_common())
-
-
-def concerned(seen: Seen) -> frozenset[str]:
-    """Return the hosts that lose packets, and both ends of paths that lose some elsewhere."""
-    return frozenset(host for each in _losses(seen) for host in ([each.at] if each.at else [each.source, each.target]))
-
-
-def _losses(seen: Seen) -> Iterator[Lost]:
-    return (each for path in seen.observed.underlay.paths.values() for each in lost(path, anything=True))
-
-
-def summaries(seen: Seen) -> tuple[PathSeen, ...]:
-    """Return what passed on each path, for reports."""
-    return tuple(_summary(path) for path in seen.observed.underlay.paths.values())
-
-
-def _summary(path: Path) -> PathSeen:
-    losses = {(each.port, each.protocol): each for each in lost(path)}
-    ports = []
-    for port, sent in sorted(path.udp.items()):
-        share = round(100 * sent.lost / sent.tried) if sent.tried else 0
-        at = losses[port, "udp"].at if (port, "udp") in losses else ""
-        ports.append(PortSeen(port, "udp", sent.tried, sent.left, sent.arrived, sent.passed, share, at))
-    for port, syn in sorted(path.tcp.items()):
-        found = losses.get((port, "tcp"))
-        share, at = (found.share, found.at) if found else (0, "")
-        time = syn.seconds if syn.state == "open" else None
-        ports.append(PortSeen(port, "tcp", syn.left, syn.left, syn.arrived, syn.passed, share, at, time))
-    return PathSeen(path.source, path.target, path.size, tuple(ports))
-
-
-# -- from lost packets to problems ---------------------------------------------------------------------------------------
 
 
 def blocked(seen: Seen) -> Iterator[Problem]:
@@ -204,7 +96,7 @@ def published(seen: Seen) -> Iterator[Problem]:
         silent = [path for path in tried if path.tcp[port].state != "open"]
         if len(silent) == len(tried):
             continue
-        found = [loss for path in silent if (loss := _attempt(path, port, replace(path.tcp[port], passed=0)))]
+        found = [loss for path in silent if (loss := attempted(path, port, replace(path.tcp[port], passed=0)))]
         for place, of_it in _by_place(found, "published-unanswered").items():
             for problem in _by_rule(seen, place[0], place, of_it):
                 what = f"{problem.evidence}; the service {service} publishes this port"
@@ -223,7 +115,7 @@ def overlays_only(seen: Seen) -> Iterator[Problem]:
     for host, rules in seen.observed.underlay.rules.items():
         if host in dropped or not any(host in {each.host, each.target} or not each.host for each in failed):
             continue
-        counted = [each for each in rules if each.drops and each.packets >= _NOISE and not each.is_ours]
+        counted = [each for each in rules if each.drops and each.packets >= NOISE and not each.is_ours]
         if rule := next((each for each in counted if each.is_only_for({data})), None):
             evidence = (
                 f"the rule `{rule.text}` counted {rule.packets} packets while containers did not reach each other; it lets"
@@ -438,7 +330,7 @@ def informed(seen: Seen, problem: Problem) -> Problem:
     If the cluster's ports pass, nobody needs to check them. A path whose width differs in the two observations is not narrow, if its
     sender has a queue that loses packets.
     """
-    if problem.id == _NARROW and not problem.variant and (unsteady := _unsteady(seen, problem.host)):
+    if problem.id == sizes.NARROW and not problem.variant and (unsteady := _unsteady(seen, problem.host)):
         device, what = devices.queue(seen, problem.host)
         evidence = f"the largest packets that arrived differ from time to time: {unsteady}; {what}"
         values = {"host": problem.host, "look": f"tc -s qdisc show dev {device}"}
@@ -462,242 +354,13 @@ def _unsteady(seen: Seen, host: str) -> str:
     return ""
 
 
-# -- sizes, sources, addresses ---------------------------------------------------------------------------------------
-
-
-def sizes(seen: Seen) -> Iterator[Problem]:
-    """Find paths that are too narrow for full-size packets of an overlay."""
-    networks = seen.site.inventory.networks
-    needs = {network: mtu + networks[network].headers for network, mtu in _mtus(seen).items()}
-    limited = {host for host in _losing_themselves(seen) if devices.queue(seen, host)[0]}
-    for network, needed in needs.items():
-        tried = max((size for size in seen.observed.underlay.sizes if size <= needed), default=0)
-        narrow = {
-            way: path.size
-            for way, path in seen.observed.underlay.paths.items()
-            if path.size is not None and path.size < tried and _data_passes(seen, path) and way[0] not in limited
-        }
-        if not narrow:
-            yield from _assumed(seen, network, needed)
-            continue
-        size = min(narrow.values())
-        ways = sorted(narrow)
-        common = set.intersection(*(set(way) for way in ways))
-        host = ways[0][0] if len(common) > 1 else next(iter(common), "")
-        target = ways[0][1] if len(common) > 1 else ""
-        shown = ", ".join(f"{a} > {b}: {narrow[a, b]} bytes" for a, b in ways[:3])
-        silent = any((seen.observed.underlay.paths[way].mtu or needed) >= needed for way in ways)
-        effect = (
-            "larger ones vanish, and the sender does not know" if silent else "the sender knows, and splits larger ones"
-        )
-        evidence = (
-            f"the network {network} sends packets of up to {needed} bytes; the largest packets that arrived: {shown};"
-            f" {effect}"
-        )
-        values = {"network": network, "needed": needed, "size": size}
-        where = f"path between {host} and {target}" if target else f"paths of {host or 'several hosts'}"
-        yield Problem(_NARROW, host, evidence, values, target=target, network=network, where=where)
-
-
-def _losing_themselves(seen: Seen) -> set[str]:
-    """Return the hosts that lose packets of their own before these leave."""
-    found = (each for path in seen.observed.underlay.paths.values() for each in lost(path, anything=True))
-    return {each.source for each in found if each.at == each.source}
-
-
-def _assumed(seen: Seen, network: str, needed: int) -> Iterator[Problem]:
-    """Find hosts that take a wide path for a narrow one: full-size packets of containers fail, and those of the test pass."""
-    failed = {
-        (pair.source, pair.target)
-        for result in seen.proofs
-        if result.network == network
-        for pair in result.pairs
-        if pair.address is not None and pair.full is None
-    }
-    for (source, target), path in seen.observed.underlay.paths.items():
-        if path.mtu and path.mtu < needed and path.size and (source, target) in failed:
-            address = str(seen.site.advertise[target])
-            evidence = (
-                f"the network {network} sends packets of up to {needed} bytes, and they pass from {source} to {target}; but the"
-                f" kernel of {source} has an MTU of {path.mtu} for {address}"
-            )
-            values = {"network": network, "needed": needed, "size": path.mtu, "address": address, "host": source}
-            where = f"{source}: route to {address}"
-            yield Problem(_NARROW, source, evidence, values, "assumed", target=target, network=network, where=where)
-
-
-def _data_passes(seen: Seen, path: Path) -> bool:
-    """Return whether small datagrams to the data port pass. If none does, packet sizes are unknown."""
-    found = path.udp.get(seen.site.inventory.data_path_port)
-    return bool(found and found.passed)
-
-
-def _mtus(seen: Seen) -> dict[str, int]:
-    """Network -> MTU of its containers, from a proof, the inventory, or the network's VXLAN devices."""
-    found = {result.network: result.mtu for result in seen.proofs if result.mtu and result.proof == "overlay"}
-    networks = seen.site.inventory.networks
-    for name, network in networks.items():
-        if network.is_global and name not in found and (mtu := getattr(network, "mtu", None)):
-            found[name] = int(mtu) - network.headers
-    for host, listed in of_kernels(seen).items():
-        for name, entry in listed.items():
-            space = seen.observed.kernels[host].space_of(str(entry.get("Id", "")))
-            for link in space.vxlans if space and name in networks else ():
-                if isinstance(mtu := link.get("mtu"), int):
-                    found.setdefault(name, mtu)
-    return found
-
-
-def sources(seen: Seen) -> Iterator[Problem]:
-    """Find hosts whose packets arrive from another address than they advertise: they sent from it, or NAT put it in."""
-    found: dict[str, list[tuple[str, Datagrams]]] = defaultdict(list)
-    for (source, target), path in sorted(seen.observed.underlay.paths.items()):
-        advertised = str(seen.site.advertise[source])
-        changed = [each for each in path.udp.values() if each.sources and advertised not in each.sources]
-        if changed:
-            found[source].append((target, changed[0]))
-    for source, of_it in found.items():
-        advertised = str(seen.site.advertise[source])
-        wrong = {target: each for target, each in of_it if each.sent_from - {advertised}}
-        if wrong:
-            yield from _mismatches(seen, source, wrong, advertised)
-        else:
-            yield from _nat(seen, source, dict(of_it), advertised)
-
-
-def _mismatches(seen: Seen, source: str, wrong: Mapping[str, Datagrams], advertised: str) -> Iterator[Problem]:
-    """Yield one problem for each route of a host that has another source address than the one that the host advertises."""
-    kernel = seen.observed.kernels.get(source)
-    routes: dict[tuple[Route | None, str], list[str]] = defaultdict(list)
-    for target in wrong:
-        to = str(seen.site.advertise[target])
-        chosen, device = kernel.sources.get(to, ("", "")) if kernel else ("", "")
-        translated = chosen == advertised
-        route = kernel.route_of(to) if kernel and device and not translated else None
-        routes[route, device if route else "nat" if translated else ""].append(target)
-    for (route, device), targets in routes.items():
-        variant, values = device, {"host": source, "advertised": advertised}
-        if route:
-            variant = "via" if route.gateway else "route"
-            values |= {"to": str(route.to), "device": device, "gateway": route.gateway, "table": route.table}
-        evidence = f"{_arrived(source, few(targets), wrong[targets[0]])}; {source} advertises {advertised}"
-        to = str(route.to) if route else ", ".join(str(seen.site.advertise[target]) for target in targets)
-        where = f"{source}: a NAT rule" if variant == "nat" else f"{source}: source address of its route to {to}"
-        yield Problem("source-mismatch", source, evidence, values, variant, where=where)
-
-
-def _nat(seen: Seen, source: str, targets: Mapping[str, Datagrams], advertised: str) -> Iterator[Problem]:
-    """Yield the problems of a host whose packets leave with the right address and arrive with another one."""
-    first, others = next(iter(targets)), ", ".join(targets)
-    evidence = f"{_arrived(source, first, targets[first])}; they left {source} from {advertised}, which it advertises"
-    values = {"host": source, "others": others, "advertised": advertised, "actual": _addresses(targets[first])}
-    target, where = others if len(targets) == 1 else "", f"between {source} and {others}"
-    yield Problem("nat-between", source, evidence, values, target=target, where=where)
-    for name, network in seen.site.inventory.networks.items():
-        if network.encrypted:
-            what = f"the network {name} sends ESP between {source} and {others}, and NAT is between them"
-            yield Problem(
-                "esp-nat", source, what, {**values, "network": name}, target=target, network=name, where=where
-            )
-
-
-def _arrived(source: str, target: str, datagrams: Datagrams) -> str:
-    return f"packets from {source} arrive at {target} with the source address {_addresses(datagrams)}"
-
-
-def _addresses(datagrams: Datagrams) -> str:
-    return ", ".join(sorted(datagrams.sources))
-
-
-def routes(seen: Seen) -> Iterator[Problem]:
-    """Find hosts without a route to another host."""
-    for source, kernel in seen.observed.kernels.items():
-        for target, address in seen.site.advertise.items():
-            if why := kernel.unrouted.get(str(address)):
-                evidence = f"{source} has no route to {address} of {target}: `ip route get` says: {why[:200]}"
-                values = {"host": source, "address": str(address), "to": target}
-                where = f"{source}: route to {address}"
-                yield Problem("no-route", source, evidence, values, target=target, where=where)
-            elif device := _elsewhere(seen, source, target):
-                evidence = f"no packet from {source} arrives at {target}: the route to {address} leads to {device}, and not to the interface of its address"
-                values = {"host": source, "address": str(address), "to": target}
-                where = f"{source}: route to {address}"
-                yield Problem("no-route", source, evidence, values, "elsewhere", target=target, where=where)
-
-
-def _elsewhere(seen: Seen, source: str, target: str) -> str:
-    """Return the interface of the route to another host if nothing sent there arrives, and the host's address is on another one."""
-    path, kernel = seen.observed.underlay.paths.get((source, target)), seen.observed.kernels[source]
-    _, device = kernel.sources.get(str(seen.site.advertise[target]), ("", ""))
-    own = {on for on, its in seen.site.facts[source].addresses if its.ip == seen.site.advertise.get(source)}
-    came = [seen_.arrived for seen_ in path.udp.values() if seen_.tried] if path else []
-    return device if device and own and device not in own and came and not any(came) else ""
-
-
-def neighbours(seen: Seen) -> Iterator[Problem]:
-    """Find permanent entries in a host's neighbour table with a MAC address that the other host does not have."""
-    for source, kernel in seen.observed.kernels.items():
-        for target, address in seen.site.advertise.items():
-            mac, device = kernel.pinned.get(str(address), ("", ""))
-            macs = _macs(seen, target)
-            if mac and macs and mac not in macs:
-                evidence = f"{source} sends packets for {address} of {target} to {mac}, and no interface of {target} has this MAC address"
-                values = {"host": source, "address": str(address), "device": device}
-                where = f"{source}: neighbour entry of {address} on {device}"
-                yield Problem("neighbour-wrong", source, evidence, values, target=target, where=where)
-
-
-def conflicts(seen: Seen) -> Iterator[Problem]:
-    """Find addresses that another machine has, or for which one answers. Proxies, which answer for several hosts, are not reported."""
-    macs = seen.observed.underlay.macs
-    held = dict(_held(seen))
-    for owner, (evidence, values) in held.items():
-        yield Problem(
-            "address-conflict", owner, evidence, values, "held", where=f"the address {seen.site.advertise[owner]}"
-        )
-    owned = {mac for host in seen.observed.kernels for mac in _macs(seen, host)}
-    for owner, address in seen.site.advertise.items():
-        if owner in held:
-            continue
-        correct = _macs(seen, owner)
-        answers = {(asker, mac) for (asker, of), found in macs.items() if (of or asker) == owner for mac in found}
-        proxies = {mac for _, mac in answers if mac not in owned and _answers_for(macs, mac) > 1}
-        others = sorted({mac for _, mac in answers} - correct - proxies)
-        known = {mac: host for host in seen.observed.kernels if host != owner for mac in _macs(seen, host) & {*others}}
-        if known or (others and (correct or len(others) > 1)):  # the MAC address of a host that was not read is unknown
-            others = sorted(known) or others
-            asker = next(asker for asker, mac in sorted(answers) if mac in others)
-            shown = f" ({', '.join(sorted(correct & _all(macs)) or sorted(correct)[:1])})" if correct else ""
-            named = ", ".join(f"{mac} of {known[mac]}" if mac in known else mac for mac in others)
-            evidence = f"{asker} asked for {address} of {owner}{shown}, and {named} answered"
-            values = {"other": named, "owner": owner, "wanted": str(address)}
-            variant = "answers" if known else ""
-            yield Problem("address-conflict", owner, evidence, values, variant, where=f"the address {address}")
-
-
-def _held(seen: Seen) -> Iterator[tuple[str, tuple[str, dict[str, object]]]]:
-    """Yield each host whose address another host of the cluster has on an interface, with the evidence and the cure's values."""
-    for owner, address in seen.site.advertise.items():
-        for other in seen.site.live:
-            for device, its in seen.site.facts[other].addresses if other != owner else ():
-                if its.ip == address and seen.site.advertise.get(other) != address:
-                    values: dict[str, object] = {"host": other, "address": str(its), "device": device, "owner": owner}
-                    yield owner, (f"{other} has the address {its} of {owner} on {device}", values)
-
-
-def _answers_for(macs: Mapping[tuple[str, str], tuple[str, ...]], mac: str) -> int:
-    """Return for how many hosts a MAC address answers."""
-    return len({of or asker for (asker, of), found in macs.items() if mac in found})
-
-
-def _all(macs: Mapping[tuple[str, str], tuple[str, ...]]) -> set[str]:
-    return {mac for found in macs.values() for mac in found}
-
-
-def _macs(seen: Seen, host: str) -> set[str]:
-    """Return all MAC addresses of a host. Interfaces of a host on one segment answer for each other."""
-    kernel = seen.observed.kernels.get(host)
-    return {str(link.get("address", "")) for link in kernel.links} if kernel else set()
-
-
-DETECTORS = (routes, neighbours, conflicts, blocked, overlays_only, published, sizes, sources)
+DETECTORS = (
+    peers.routes,
+    peers.neighbours,
+    peers.conflicts,
+    blocked,
+    overlays_only,
+    published,
+    sizes.sizes,
+    peers.sources,
+)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from provisioner.explain import balancing, tables
-from provisioner.explain.paths import lost
+from provisioner.explain.losses import lost
 from provisioner.model import State
 from provisioner.observe.gaps import RULES
 

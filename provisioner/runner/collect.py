@@ -134,7 +134,7 @@ def _close(streams: Iterable[Stream]) -> None:
 
 def _failing(run: Run) -> tuple[str, ...]:
     """Returns the hosts of the first failed pairs, by the observations and the proofs."""
-    from provisioner.explain.paths import lost
+    from provisioner.explain.losses import lost
 
     paths = run.observed.underlay.paths if run.observed else {}
     ways = [way for way, path in paths.items() if any(lost(path))]
