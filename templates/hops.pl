@@ -1,22 +1,25 @@
-# Counts a probe's packets where they pass in one network namespace: of the host, or of an overlay. Needs root. Changes nothing.
+# Counts packets of containers where they pass in one network namespace: of the host, or of an overlay. Needs root. Changes nothing.
 #
-# Arguments: the namespace's name, the UDP port of VXLAN (0 in an overlay's namespace), the probe's UDP port, SECONDS
+# Arguments: the namespace's name, the UDP port of VXLAN (0 in an overlay's namespace), the probe's UDP port (0: count ICMP echo
+# requests and their answers instead), SECONDS
 # Writes, after this time, for each interface, direction and pair of the containers' addresses:
-#         udp|arp NAMESPACE INTERFACE in|out SOURCE TARGET COUNT
+#         udp|icmp|arp NAMESPACE INTERFACE in|out SOURCE TARGET COUNT
 #         end NAMESPACE
 # Of packets between hosts, only those in VXLAN are counted. An ARP request asks for the TARGET's hardware address.
 use strict;
 use warnings;
 my ($space, $data, $probe, $seconds) = @ARGV;
-my ($most, $outgoing, $udp, $vxlan, $ethernet) = (4096, 4, 17, 8, 14); # pairs; linux/if_packet.h: PACKET_OUTGOING; bytes of headers
+my ($most, $outgoing, $icmp, $udp, $vxlan, $ethernet) = (4096, 4, 1, 17, 8, 14); # pairs; linux/if_packet.h: PACKET_OUTGOING; bytes of headers
 $SIG{$_} = sub { exit 0 } for qw(TERM INT HUP PIPE ALRM);
 alarm $seconds + 10;
 {% include "clock.pl" %}
 
-# Only what is needed reaches the socket (linux/filter.h): ARP, and UDP to the port of VXLAN or of the probe. Fragments are left out.
+# Only what is needed reaches the socket (linux/filter.h): ARP, and UDP to the port of VXLAN or of the probe, or ICMP. Fragments of UDP
+# are left out.
+my @wanted = $data || $probe ? (0, $udp) : (5, $icmp);
 my @filter = (
     [0x28, 0, 0, 0xffff_f000], [0x15, 8, 0, 0x0806], [0x15, 0, 8, 0x0800],     # the protocol
-    [0x30, 0, 0, 9], [0x15, 0, 6, $udp], [0x28, 0, 0, 6], [0x45, 4, 0, 0x1fff],
+    [0x30, 0, 0, 9], [0x15, $wanted[0], 6, $wanted[1]], [0x28, 0, 0, 6], [0x45, 4, 0, 0x1fff],
     [0xb1, 0, 0, 0], [0x48, 0, 0, 2], [0x15, 0, 1, $data || $probe],
     [0x06, 0, 0, 256], [0x06, 0, 0, 0],
 );
@@ -44,8 +47,9 @@ sub pair { # the kind of a packet between two containers, and their addresses; n
     }
     return unless $type == 0x0800 && length $packet >= 28;
     my $at = 4 * (15 & ord $packet);
-    return unless length $packet >= $at + 8 && $udp == vec($packet, 9, 8) && $probe == unpack "n", substr $packet, $at + 2, 2;
-    return ("udp", address(substr $packet, 12, 4), address(substr $packet, 16, 4));
+    return if length $packet < $at + 8 || 0x1fff & unpack("n", substr $packet, 6, 2) || vec($packet, 9, 8) != ($probe ? $udp : $icmp);
+    return if $probe ? $probe != unpack "n", substr $packet, $at + 2, 2 : ~8 & ord substr $packet, $at;  # types 8 and 0
+    return ($probe ? "udp" : "icmp", address(substr $packet, 12, 4), address(substr $packet, 16, 4));
 }
 
 my (%count, $until);

@@ -275,8 +275,8 @@ FAMILY = Family(
             "lost-in-overlay",
             "packets are lost inside an overlay",
             Severity.ERROR,
-            "Packets between two containers stop at one point on their way, and nothing else that was observed explains it. The"
-            " probes' packets were counted at the containers' interfaces, the VXLAN devices and the hosts' interfaces.",
+            "Packets between two containers stop at one point on their way, and nothing else that was observed explains it. They"
+            " were counted at the containers' interfaces, the VXLAN devices and the hosts' interfaces.",
             "restart the engine on {host}: systemctl restart docker",
             variants={
                 "asked": "restart the engines that do not answer: they know no forwarding entries for containers on the other hosts",

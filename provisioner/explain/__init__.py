@@ -43,7 +43,7 @@ from provisioner.explain import (
     versions,
 )
 from provisioner.explain.base import Seen, few, once
-from provisioner.explain.hops import firm
+from provisioner.explain.hops import firm, senders
 from provisioner.explain.losses import concerned, losing, summaries
 from provisioner.explain.well import well
 from provisioner.model import Diagnosis, Problem, State
@@ -68,6 +68,7 @@ __all__ = [
     "of_failed_networks",
     "of_paths",
     "problems",
+    "senders",
     "summaries",
     "suspected",
     "well",

@@ -1,4 +1,4 @@
-"""Where the packets of failed pairs are lost inside an overlay. Pure; see provisioner.observe.hops."""
+"""Where packets are lost inside an overlay: those of failed pairs, and of running containers. Pure; see provisioner.observe.hops."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from provisioner.explain import reach
 from provisioner.explain.overlays import of_kernels, within
 from provisioner.model import Problem
 from provisioner.observe.hops import Counts, Point
@@ -30,9 +31,32 @@ class Hop(NamedTuple):
 
 
 def lost(seen: Seen) -> Iterator[Problem]:
-    """Find the places where the packets of failed pairs are lost."""
+    """Find the places where the packets of failed pairs are lost, and those of running containers."""
     for result in seen.proofs:
         yield from located(seen, result.network, ((p.source, p.target) for p in result.pairs if not p.proven))
+    for way in reach.apart(seen) if seen.observed.hops else ():
+        points = _way(seen, way.source, way.target, way.sender.network_id)
+        if points:
+            yield from _judged(seen, points, way.sender.network, (way.sender.address, way.receiver.address))
+
+
+def senders(seen: Seen) -> dict[str, dict[str, list[str]]]:
+    """Return which running containers are to send echo requests, so that their packets can be followed; see `observe.hops.observe`.
+
+    They are those that get no answer for a reason that is not known, if new containers could not be tried on their hosts: one for each
+    two hosts and network. Their namespaces are among those that were observed.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    known = set[tuple[str, str, str]]()
+    for way in reach.apart(seen):
+        kernel, key = seen.observed.kernels[way.source], (way.source, way.target, way.sender.network)
+        if key in known:
+            continue
+        for space in kernel.spaces.values():
+            if not space.network and not space.balances and any(way.sender.address == each for each, _ in space.inner):
+                known.add(key)
+                found.setdefault(way.source, {}).setdefault(space.name, []).append(way.receiver.address)
+    return found
 
 
 def firm(seen: Seen, pairs: Collection[tuple[str, str]]) -> list[Problem]:

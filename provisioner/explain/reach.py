@@ -38,6 +38,25 @@ def unreached(seen: Seen) -> tuple[Problem, ...]:
     A container may ignore echo requests. So one that answers nobody counts only if it gets no answer from the other one either, or if
     it has lost its address.
     """
+    groups = _groups(seen)
+    proven = {key: _proven(seen, key[0], of_it) for key, of_it in groups.items()}
+    return tuple(
+        _problem(seen, network, found, of_it, variant="running" if proven[network, found] else "")
+        for (network, found), of_it in groups.items()
+        if proven[network, found] or found == "none"
+    )
+
+
+def apart(seen: Seen) -> tuple[Way, ...]:
+    """Return the ways on which containers get no answer, if it is not known that new containers on these hosts reach each other."""
+    found = (
+        ways for (network, what), ways in _groups(seen).items() if what == "none" and not _proven(seen, network, ways)
+    )
+    return tuple(way for ways in found for way in ways)
+
+
+def _groups(seen: Seen) -> dict[tuple[str, str], list[Way]]:
+    """Return (network, what is found) -> the ways of which this counts."""
     ways = {(way.sender.address, way.receiver.address, way.sender.network): way for way in _ways(seen)}
     answer = {(way.receiver.address, way.receiver.network) for way in ways.values() if way.found != "none"}
     groups: dict[tuple[str, str], list[Way]] = defaultdict(list)
@@ -45,12 +64,7 @@ def unreached(seen: Seen) -> tuple[Problem, ...]:
         back = ways.get((other, one, network))
         if way.found and ((other, network) in answer or (back and back.found) or _absent(seen, way)):
             groups[network, way.found].append(way)
-    proven = {key: _proven(seen, key[0], of_it) for key, of_it in groups.items()}
-    return tuple(
-        _problem(seen, network, found, of_it, variant="running" if proven[network, found] else "")
-        for (network, found), of_it in groups.items()
-        if proven[network, found] or found == "none"
-    )
+    return groups
 
 
 def _proven(seen: Seen, network: str, ways: list[Way]) -> bool:

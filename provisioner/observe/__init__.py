@@ -3,7 +3,8 @@
 underlay: for every ordered pair of hosts and each port of the cluster, the packets that left, arrived, and passed the receiver's rules.
 kernel: each host's links, routes, neighbours, forwarding entries and settings, including those in the overlays' namespaces.
 tables: the engines' tables of gossip, which are read with the kernel.
-hops: the probes' packets at each point inside the overlays, if pairs fail that nothing else explains. Made while the probes run.
+hops: packets of containers at each point inside the overlays, if nothing else explains why they get lost: the probes', while these run,
+or echo requests of running containers.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Observed:
     unread: (observation, host) -> why the observation failed there, or what it could not read.
     silent: host -> the error, for hosts that stopped answering during the run.
     drops: host -> why its kernel dropped datagrams of the underlay observation. Empty if this was not asked for.
-    hops: host -> the probes' packets that it counted inside the overlays. Empty unless `hops.observe` ran.
+    hops: host -> the packets that it counted inside the overlays. Empty unless `hops.observe` ran.
     """
 
     underlay: Underlay = field(default_factory=Underlay)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner import causes, labs
 from provisioner.model import Outcome, PhaseBegan, PhaseEnded, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
     from types import ModuleType
 
     from provisioner.explain import Seen
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from provisioner.observe import Observed, Wanted
     from provisioner.runner.run import Run
 
+    Senders = Mapping[str, Mapping[str, Sequence[str]]]
 
 _OF_PATHS = frozenset(
     {"path-mtu", "transfer-stalled", "connection-dropped"}
@@ -26,6 +28,7 @@ _OF_PATHS = frozenset(
 _OF_CLUSTERS = frozenset(
     {"store-no-leader", "not-converged", "timed-out", "join-unanswered"}
 )  # errors of hosts that did not join
+_APART = "overlay-blocked"
 _OBSERVE = "observe"  # the step of the outcomes that say what was not observed
 _TABLES = "tables"  # the step of the outcomes that say why gossip tables are not compared
 _UNCLEAR = frozenset({"drift", "unexplained"})  # the proofs may still show what these are
@@ -70,13 +73,17 @@ def observe(run: Run) -> bool:
     return True
 
 
-def follow(run: Run, hosts: set[str]) -> None:
-    """Counts the probes' packets inside the overlays of these hosts, to locate where they are lost. Probes must run."""
+def follow(run: Run, hosts: Collection[str], senders: Senders = MappingProxyType({})) -> None:
+    """Counts packets inside the overlays of these hosts, to locate where they are lost: those of the probes, which must run, or
+    echo requests of running containers. senders: see `observe.hops.observe`.
+    """
     from provisioner.observe import hops
 
     if run.observed and hosts:
-        found = hops.observe(run.site, run.session.connections, run.observed.kernels, hosts)
-        run.observed = replace(run.observed, hops=found)
+        found = hops.observe(run.site, run.session.connections, run.observed.kernels, hosts, senders)
+        before = run.observed.hops if senders else {}
+        found = {host: before[host] | its if host in before else its for host, its in found.items()}
+        run.observed = replace(run.observed, hops={**before, **found})
 
 
 def _tables_unread(run: Run, found: Observed) -> list[Outcome]:
@@ -184,12 +191,19 @@ def explain_built(run: Run) -> bool:
 
 
 def explain(run: Run) -> bool:
-    """Finds the causes. The run always continues."""
-    found = seen(run)
-    diagnoses = explaining().explain(found)
+    """Finds the causes. The run always continues.
+
+    If containers do not reach each other for no known reason, and new ones could not be tried, their packets are followed.
+    """
+    module, found = explaining(), seen(run)
+    diagnoses = module.explain(found)
+    if any(cause.id == _APART for cause in diagnoses) and (asking := module.senders(found)):
+        follow(run, found.site.live, asking)
+        found = seen(run)
+        diagnoses = module.explain(found)
     run.causes = tuple(each for each in diagnoses if _is_shown(run, each))
-    run.paths = explaining().summaries(found)
-    run.looked_at = explaining().well(found, frozenset(each.id for each in diagnoses))
+    run.paths = module.summaries(found)
+    run.looked_at = module.well(found, frozenset(each.id for each in diagnoses))
     return True
 
 

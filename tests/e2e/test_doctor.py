@@ -45,6 +45,7 @@ HIDING = (
     ("route-shadow", "gossip-blocked"),
     ("firewall-reload", "packet-loss"),
 )
+HIDING_IN_A_SWARM = (("node-drained", "overlay-dropped"),)
 
 
 def chosen(store: str, *more: str) -> list[Fault]:
@@ -366,7 +367,8 @@ def test_two_faults_at_once_are_both_named(settled, capsys, kind):
     """A third of the pairs, chosen by the seed, or all with PROVISIONER_ALL=1."""
     cluster, dice, wrong, store = settled(kind), random.Random(SEED), [], kind.partition("-")[0]
     pairs = drawn(store, dice)
-    pairs += [placed(FAULTS[one], FAULTS[other], dice) for one, other in HIDING] if store == "consul" else []
+    hiding = HIDING if store == "consul" else HIDING_IN_A_SWARM
+    pairs += [placed(FAULTS[one], FAULTS[other], dice) for one, other in hiding]
     for pair in pairs if ALL else dice.sample(pairs, -(-len(pairs) // 3)):
         said, seconds = examined(cluster, pair)
         wrong += said

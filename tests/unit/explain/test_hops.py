@@ -139,3 +139,10 @@ def test_interfaces_of_one_kind_count_once_and_others_not_at_all():
 def test_other_output_is_refused(line):
     with pytest.raises(Malformed):
         parsed(f"{line}\n", "node1")
+
+
+def test_counts_of_other_packets_are_added():
+    probes, echoes = (
+        parsed(f"{kind} {SPACE} veth0 in {one} {TWO} 5\n", "node1") for kind, one in (("udp", ONE), ("icmp", THREE))
+    )
+    assert (probes | echoes).packets == {Point(SPACE, "container", out=False): {(ONE, TWO): 5, (THREE, TWO): 5}}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from scenes import SCENES, failed, healthy
+from test_reach import cut_off, seen_with
 
-from provisioner.explain import problems
+from provisioner.explain import problems, senders
+from provisioner.model import Problem
 from provisioner.runner import diagnose
 
 PAIR = ("node1", "node2")
@@ -24,7 +27,9 @@ def run(site, monkeypatch):
         run.observed = seen.observed
 
     monkeypatch.setattr(diagnose, "observe", observe)
-    monkeypatch.setattr(diagnose, "follow", lambda _, hosts: done.append(("follow", *sorted(hosts))))
+    monkeypatch.setattr(
+        diagnose, "follow", lambda _, hosts, *senders: done.append(("follow", *sorted(hosts), *senders))
+    )
     found = SimpleNamespace(
         site=seen.site, session=SimpleNamespace(lost={}), observed=seen.observed, earlier=None, seen=None, kept=()
     )
@@ -55,3 +60,17 @@ def test_what_was_seen_of_a_network_is_kept_if_its_proof_has_failed(site, run, h
     diagnose.Hopeless(run)(frozenset({("node3", "")}), ENOUGH)
     assert run.done[0] == "observe"
     assert ("fdb-stale" in {problem.id for problem in problems(diagnose.seen(run))}) == has_failed
+
+
+@pytest.mark.parametrize("other", [None, "vxlan-blocked"])
+def test_containers_that_are_apart_are_followed_unless_it_is_known_why(site, run, other):
+    seen = replace(seen_with(site, **cut_off("node2")), proofs=())
+    run.site, run.observed = seen.site, seen.observed
+    if other:
+        run.findings.append(Problem(other, "node2", "a rule"))
+    run.is_reported = lambda _: True
+    diagnose.explain(run)
+    asking = {name: set(to) for name, to in senders(seen).items()}
+    assert [({*hosts}, {name: set(to) for name, to in of.items()}) for _, *hosts, of in run.done] == (
+        [] if other else [({*seen.site.live}, asking)]
+    )

@@ -6,13 +6,15 @@ import json
 from dataclasses import replace
 
 import pytest
-from scenes import HOSTS, NETWORK, healthy, running, with_containers, with_kernel
+from scenes import HOSTS, NETWORK, SPACE, healthy, running, with_containers, with_kernel
 
 from provisioner import causes
-from provisioner.explain import explain
+from provisioner.explain import explain, senders
 from provisioner.observe import kernel
+from provisioner.observe.hops import parsed
 
 ADDRESSES = {"node1": "10.99.0.2", "node2": "10.99.0.3", "node3": "10.99.0.4"}  # as in the captured namespaces
+TO = (ADDRESSES["node2"], ADDRESSES["node1"])
 
 
 def seen_with(site, **said):
@@ -91,3 +93,35 @@ def test_a_container_whose_namespace_was_not_read_may_ignore_others(site):
 def test_each_container_asks_those_on_other_hosts(site):
     assert kernel.echoes(seen_with(site).site)["node1"] == ["10.99.0.2 10.99.0.3 10.99.0.4"]
     assert kernel.echoes(healthy(site).site) == {}
+
+
+def followed(seen, counts):
+    """The same with what the hosts have counted of the containers' echo requests: host -> lines of templates/hops.pl."""
+    hops = {host: parsed(text, host) for host, text in counts.items()}
+    return replace(seen, observed=replace(seen.observed, hops=hops))
+
+
+def test_packets_of_running_containers_are_followed_if_new_ones_could_not_be_tried(site):
+    seen = replace(seen_with(site, **cut_off("node2")), proofs=())
+    inside = {
+        name: next(space.name for space in seen.observed.kernels[name].spaces.values() if not space.network)
+        for name in HOSTS
+    }
+    assert {host: set(of) for host, of in senders(seen).items()} == {host: {inside[host]} for host in HOSTS}
+    assert senders(seen)["node2"] == {inside["node2"]: ["10.99.0.2", "10.99.0.4"]}
+    two, one = TO
+    there = "".join(
+        f"icmp {at} {one} {two} 6\n" for at in (f"{SPACE} veth0 in", f"{SPACE} vxlan0 out", "host eth0 out")
+    )
+    here = "".join(f"icmp {at} {one} {two} 6\n" for at in ("host eth0 in", f"{SPACE} vxlan0 in", f"{SPACE} veth0 out"))
+    here += f"icmp {SPACE} veth0 in {two} {one} 6\n"
+    found = followed(seen, {"node1": there, "node2": here})
+    (cause,) = explain(found)
+    assert (cause.id, cause.hosts, cause.network) == ("lost-in-overlay", ("node2",), "demo")
+    assert "6 came from the container on node2, 0 were passed to the VXLAN device there" in cause.evidence[0]
+    assert {problem.id for problem in cause.explained} == {"overlay-blocked"}
+
+
+def test_they_are_not_followed_if_new_containers_reach_each_other(site):
+    assert senders(seen_with(site, **cut_off("node2"))) == {}
+    assert senders(seen_with(site)) == {}
