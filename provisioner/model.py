@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -259,8 +259,8 @@ class Diagnosis:
     @property
     def path(self) -> tuple[str, str] | None:
         """Both ends (from, to), if the cause is on a single path."""
-        first = self.problems[0]
-        return (first.host, first.target) if len(self.problems) == 1 and first.host and first.target else None
+        (host, target), *others = {(problem.host, problem.target) for problem in self.problems}
+        return (host, target) if host and target and not others else None
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -305,6 +305,14 @@ class Fix:
     def key(self) -> tuple[str, str, tuple[str, ...]]:
         """Equal for the same cure of the same cause at the same place."""
         return self.cause, self.host, self.commands
+
+
+class Missing(NamedTuple):
+    """What the proof of a network still waits for: one host to reach another, or a host's probe to start (target "")."""
+
+    source: str
+    target: str
+    network: str
 
 
 @dataclass(frozen=True, slots=True)

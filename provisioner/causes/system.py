@@ -101,7 +101,14 @@ FAMILY = Family(
             "The run could not connect to the host, or the host stopped answering. Only what other hosts see of it is known.",
             "check that the host is up and sshd runs there; if it is gone for good: provisioner remove {host} INVENTORY",
             variants={"told": "{cure}"},
-            explains=("engines-apart", "overlay-blocked", "names-unresolved", "store-no-leader", "probe-failed"),
+            explains=(
+                "engines-apart",
+                "overlay-blocked",
+                "names-unresolved",
+                "store-no-leader",
+                "swarm-leaderless",
+                "probe-failed",
+            ),
         ),
         Cause(
             "drift",

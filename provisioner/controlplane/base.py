@@ -109,6 +109,10 @@ class ControlPlane(Protocol):
         """Return the hosts of which a majority must live; none if the store is external."""
         ...
 
+    def leaderless(self, host: str, what: str) -> Problem:
+        """Return the problem of a host that has no leader, for lack of a majority. what: the evidence. host: "" for all hosts."""
+        ...
+
     def remembered(self, inventory: Inventory, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
         """Return the hosts' addresses as the store or the swarm knows them."""
         ...

@@ -130,6 +130,9 @@ class Kv:
             return [Drift(Kind.PORT, str(gossip.PORT), "not listening", "listening", action, "gossip")]
         return []
 
+    def leaderless(self, host: str, what: str) -> Problem:
+        return _leaderless(host, what)
+
     def joined(self, facts: Facts) -> bool:
         return bool(facts.engine.get("ClusterStore"))
 
@@ -182,8 +185,12 @@ def _closed(site: SiteView, backend: ManagedStore, host: str, own: str) -> Close
     if lost or (voters and not any(map(backend.led, voters))):
         where = f"; it does not run on {', '.join(without)}" if without else ""
         what = f"{backend.title} has no leader, so engines can't use it{where}"
-        return Closed(Problem("store-no-leader", host, what, variant="managed"), heals=0.0 if lost else ELECTION)
+        return Closed(_leaderless(host, what), heals=0.0 if lost else ELECTION)
     return None
+
+
+def _leaderless(host: str, what: str) -> Problem:
+    return Problem("store-no-leader", host, what, variant="managed")
 
 
 def down(site: SiteView, backend: ManagedStore) -> list[str]:

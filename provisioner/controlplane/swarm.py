@@ -100,6 +100,9 @@ class Swarm:
     def running(self, site: SiteView, host: str) -> list[Drift]:
         return []
 
+    def leaderless(self, host: str, what: str) -> Problem:
+        return Problem("swarm-leaderless", host, what, variant="start")
+
     def joined(self, facts: Facts) -> bool:
         return swarm_info(facts).get("LocalNodeState") == "active"
 
@@ -144,7 +147,7 @@ class Swarm:
             return None
         if view.member(host) is Member.UNKNOWN and state(site.facts[host]) in {"active", "pending"}:
             what = "its swarm has no leader, so containers can't join the swarm's networks"
-            return Closed(Problem("swarm-leaderless", host, what, variant="start"), heals=ELECTION)
+            return Closed(self.leaderless(host, what), heals=ELECTION)
         node = view.node(host)
         rest = RESTS.get(availability(node))
         if not rest:

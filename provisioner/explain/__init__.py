@@ -46,7 +46,7 @@ from provisioner.explain.base import Seen, few, once
 from provisioner.explain.hops import firm, senders
 from provisioner.explain.losses import concerned, losing, summaries
 from provisioner.explain.well import well
-from provisioner.model import Diagnosis, Problem, State
+from provisioner.model import Diagnosis, Missing, Problem, State
 from provisioner.observe import Observed, Wanted
 from provisioner.parallel import blamed
 
@@ -254,8 +254,8 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
     return fixes.apart(sorted(diagnoses, key=key))
 
 
-def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]], *, late: bool = False) -> bool:
-    """Return whether these problems explain every pair of hosts. (host, "") stands for a probe that does not start.
+def explained(found: Iterable[Problem], missing: Iterable[Missing], *, late: bool = False) -> bool:
+    """Return whether these problems explain everything that is missing, each on its network.
 
     If a port that only overlays use is blocked between two hosts, this explains their pair alone. Any other problem between two hosts
     explains all pairs of both, since the store may be lost, too. late: pairs had time to connect. Then the blocked port explains all
@@ -264,12 +264,12 @@ def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]], *, lat
     closure, lost = _closure(), _UNREACHABLE | (_INCOMPLETE if late else set())
     return all(
         any(
-            _related(problem, Problem("overlay-blocked", host, "", target=other))
+            _related(problem, Problem("overlay-blocked", host, "", target=other, network=network))
             for problem in found
             if (lost if other else _NO_PROBE) & closure[problem.id]
             and (late or not other or not _elsewhere(problem, {host, other}))
         )
-        for host, other in pairs
+        for host, other, network in missing
     )
 
 
@@ -347,13 +347,14 @@ def _related(cause: Problem, consequence: Problem) -> bool:
 def _group_key(problem: Problem) -> tuple[object, ...]:
     """Return the key under which problems are reported as one. Each path is separate.
 
-    On several hosts, it is the same cause if network and cure are the same, apart from the host that the cure names.
+    On several hosts, it is the same cause if the cure is the same, apart from the host that the cure names. Several networks of a host
+    or path have the same cause.
     """
     if problem.target:
-        return problem.id, problem.host, problem.target, problem.network
+        return problem.id, problem.host, problem.target
     anywhere = replace(problem, values={**problem.values, "host": ""}) if "host" in problem.values else problem
     cure = problem.values.get("check") or causes.cure(anywhere)  # the cures of lost hosts contain their addresses
-    return problem.id, problem.network, cure, problem.variant, problem.where if not problem.host else ""
+    return problem.id, cure, problem.variant, problem.where if not problem.host else ""
 
 
 def _diagnosis(

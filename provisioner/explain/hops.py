@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from provisioner.explain.base import Detector, Seen
+    from provisioner.model import Missing
 
 _ENOUGH = 2  # packets at one point, of which none arrived at the next one
 _UNKNOWN = Counts()
@@ -59,10 +60,11 @@ def senders(seen: Seen) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def firm(seen: Seen, pairs: Collection[tuple[str, str]]) -> list[Problem]:
-    """Return where the packets of pairs of hosts are lost on any network, if no engine can mend it by learning more entries."""
-    networks = [network.name for network in seen.site.inventory.networks.values() if network.is_global]
-    found = (problem for network in networks for problem in located(seen, network, pairs))
+def firm(seen: Seen, missing: Collection[Missing]) -> list[Problem]:
+    """Return where the packets of missing pairs are lost, if no engine can mend it by learning more entries."""
+    networks = dict.fromkeys(each.network for each in missing)
+    pairs = {name: [(each.source, each.target) for each in missing if each.network == name] for name in networks}
+    found = (problem for network, of_it in pairs.items() for problem in located(seen, network, of_it))
     return [problem for problem in found if problem.variant in _FIRM]
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Seen
 
 _ENGINES = "engines"  # the step that installs missing engines
+_NO_PROBE = "probe-failed"
 _SHOWN = 3  # most failures of a proof that are listed
 
 
@@ -27,6 +28,20 @@ def lost(seen: Seen) -> Iterator[Problem]:
             cure = next((line.partition("next:")[2].strip() for line in rest.split("\n") if "next:" in line), "")
             evidence = f"{first.removeprefix(f'{name}: ')} ({why.check})"
             yield Problem("host-lost", name, evidence, {"cure": cure, "check": why.check}, "told" if cure else "")
+
+
+def leaderless(seen: Seen) -> Iterator[Problem]:
+    """Report that no majority of the store's servers, or of the swarm's managers, is left, if probes do not start on other hosts.
+
+    Servers of hosts that dropped out may still run, so without such a probe, nothing is wrong.
+    """
+    site = seen.site
+    gone = [name for name in site.servers if name in seen.lost]
+    fails = any(problem.id == _NO_PROBE for result in seen.proofs for problem in result.problems)
+    if gone and fails and len(site.servers) - len(gone) < site.quorum:
+        of, what = site.plane.majority
+        evidence = f"the {of} has no majority: {len(gone)} of {len(site.servers)} {what} are on hosts that dropped out: {few(gone)}"
+        yield site.plane.leaderless("", evidence)
 
 
 def drift(seen: Seen) -> Iterator[Problem]:
@@ -64,4 +79,4 @@ def unexplained(seen: Seen) -> Iterator[Problem]:
             yield Problem("unexplained", next(iter(hosts)) if len(hosts) == 1 else "", evidence, network=result.network)
 
 
-DETECTORS = (lost, drift, unexplained)
+DETECTORS = (lost, leaderless, drift, unexplained)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from provisioner.model import ProofResult, State
+from provisioner.model import Missing, ProofResult, State
 from provisioner.transport import Connection
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ class Proof(Protocol):
 Asked = Mapping[str, Sequence[Proof]]  # network -> the proofs to run on it
 
 
-Judge = Callable[[frozenset[tuple[str, str]], float], bool]
-"""Called repeatedly with the pairs of hosts that have not reached each other, and the seconds since the start. Before that,
-with the hosts whose probe has not started: (host, "").
+Judge = Callable[[frozenset[Missing], float], bool]
+"""Called repeatedly with what is missing, and the seconds since the start: first the hosts whose probe has not started, then the pairs
+of hosts that have not reached each other.
 
 Returns whether waiting longer can't help.
 """

@@ -21,7 +21,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
-from provisioner.model import Check, Problem, ProofResult, State
+from provisioner.model import Check, Missing, Problem, ProofResult, State
 from provisioner.proofs.advice import of_probes
 from provisioner.proofs.base import Round, Seen, asked_of, prepared, results, skipped
 from provisioner.proofs.dns import DnsProof
@@ -181,7 +181,7 @@ def prove(
 def _judged(
     probes: Sequence[Probe],
     judge: Judge | None,
-    lacking: Callable[[Sequence[Probe]], frozenset[tuple[str, str]]],
+    lacking: Callable[[Sequence[Probe]], frozenset[Missing]],
     *,
     after: float = 0.0,
     still: float = 0.0,
@@ -194,7 +194,7 @@ def _judged(
     over, hopeless, began = Event(), Event(), time.monotonic()
 
     def watch() -> None:
-        missing, since = frozenset[tuple[str, str]](), began
+        missing, since = frozenset[Missing](), began
         while judge and not over.wait(_GLANCE):
             before, missing, now = missing, lacking(probes), time.monotonic()
             since = since if missing == before else now
@@ -214,19 +214,19 @@ def _judged(
         thread.join(_JUDGING)
 
 
-def _unstarted(probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:
-    """Return the hosts whose probe has neither started nor failed, without another host."""
+def _unstarted(probes: Sequence[Probe]) -> frozenset[Missing]:
+    """Return the hosts whose probe has neither started nor failed."""
     return frozenset(
-        (probe.name, "")
+        Missing(probe.name, "", probe.network)
         for probe in probes
         if not (probe.evidence.address or probe.evidence.interfaces or probe.evidence.error)
     )
 
 
-def _missing(site: Site, probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:
+def _missing(site: Site, probes: Sequence[Probe]) -> frozenset[Missing]:
     """Return the pairs of hosts that are not proven yet."""
     return frozenset(
-        (one.name, other.name)
+        Missing(one.name, other.name, one.network)
         for one, other in _pairs(site, probes)
         if one.network == other.network and not one.evidence.proven(other.number, one.task.facts)
     )

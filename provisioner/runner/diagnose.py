@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner import causes, labs
-from provisioner.model import Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.model import Missing, Outcome, PhaseBegan, PhaseEnded, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -227,16 +227,16 @@ class Hopeless:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.looked = frozenset[tuple[str, str]]()  # what was missing then
+        self.looked = frozenset[Missing]()  # what was missing then
         self.until = 0.0  # not again before
         self.seen: Seen | None = None
 
-    def __call__(self, missing: frozenset[tuple[str, str]], waited: float) -> bool:
-        """Whether waiting longer can't help. missing: pairs that are not proven yet. waited: seconds so far."""
+    def __call__(self, missing: frozenset[Missing], waited: float) -> bool:
+        """Whether waiting longer can't help. waited: seconds so far."""
         run = self.run
         if run.observed and self._explained(missing):
             return True
-        started = any(all(pair) for pair in missing)
+        started = any(each.target for each in missing)
         known = missing <= self.looked and not (started and waited >= self.until)
         if known or waited < _SUSPECT + _SUSPECT_PER_HOST * len(run.site.live):
             return False
@@ -248,14 +248,14 @@ class Hopeless:
             return True
         return started and all(self._located(missing) for _ in range(_FOLLOWED))
 
-    def _explained(self, missing: frozenset[tuple[str, str]]) -> bool:
+    def _explained(self, missing: frozenset[Missing]) -> bool:
         now = self._seen()
         return bool(explaining().explained(explaining().problems(now), missing))
 
-    def _located(self, missing: frozenset[tuple[str, str]]) -> bool:
+    def _located(self, missing: frozenset[Missing]) -> bool:
         """Whether all pairs are explained by now, also by packets that are lost where no engine can mend it by learning more."""
-        pairs = [pair for pair in missing if all(pair)]
-        follow(self.run, {host for pair in pairs for host in pair})
+        pairs = [each for each in missing if each.target]
+        follow(self.run, {host for each in pairs for host in (each.source, each.target)})
         now, module = self._seen(), explaining()
         return bool(module.explained([*module.problems(now), *module.firm(now, pairs)], missing, late=True))
 

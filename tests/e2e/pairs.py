@@ -28,6 +28,7 @@ _FAILING = frozenset({"overlay-blocked", "names-unresolved", "probe-failed"})  #
 _ENGINE_STARTS = re.compile(r"systemctl (re)?start docker")
 _LISTED = frozenset({"network-detached", "endpoint-lost"})  # what an engine or a store must answer to show
 _LEADERLESS = frozenset({"store-down", "store-hangs", "store-blocked", "manager-blocked"})
+_AWAY = frozenset({"host-lost", "node-left", "other-swarm"})  # these take a host with its containers out of the cluster
 _SAME_HOST = 1 / 3  # share of the pairs on one host, among those that can be
 
 
@@ -90,8 +91,8 @@ def confused(kind: str, first: Fault, second: Fault) -> str:
     both = (first, second)
     if first.cause == second.cause:
         return "they have the same cause"
-    if any(each.cause == "host-lost" for each in both) and any("fdb show" in each.make for each in both):
-        return "the forwarding entry may be for a container of the host that can't be read"
+    if any(each.cause in _AWAY for each in both) and any("fdb show" in each.make for each in both):
+        return "the forwarding entry may be for a container of the host that can't be read, or has left the swarm"
     if any("address del" in one.make and "fdb show" in other.make for one, other in (both, both[::-1])):
         return "the forwarding entry may be for the container that loses its address"
     if any("@th," in one.make and after(other) & _FAILING for one, other in (both, both[::-1])):

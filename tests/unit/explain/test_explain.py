@@ -30,7 +30,7 @@ from scenes import (
 
 from provisioner import causes
 from provisioner.explain import explain, explained, of_paths, paths, problems, suspected, well
-from provisioner.model import Action, Drift, Failure, Kind, Outcome, Pair, Problem, ProofResult, State
+from provisioner.model import Action, Drift, Failure, Kind, Missing, Outcome, Pair, Problem, ProofResult, State
 from provisioner.observe import Observed, Wanted
 from provisioner.observe.drops import Drop, Drops
 from provisioner.observe.kernel import Kernel
@@ -443,6 +443,26 @@ def test_a_store_that_is_down_on_its_hosts_explains_that_it_has_no_leader_and_th
     assert (found.id, [each.id for each in found.explained]) == ("store-no-leader", ["engine-hangs"])
 
 
+@pytest.mark.parametrize(("gone", "named"), [(("node1", "node2"), 1), (("node2",), 2)])
+def test_hosts_that_take_the_majority_away_explain_probes_that_do_not_start_elsewhere(site, gone, named):
+    failure = Problem("probe-failed", "node3", "network demo not found", network="demo")
+    seen = failed(healthy(site), ("node3", "node1"), problem=failure)
+    causes_ = explain(replace(seen, lost={host: Failure(f"{host}: no answer", "host-unreachable") for host in gone}))
+    assert {each.id for each in causes_} == ({"host-lost"} if named == 1 else {"host-lost", "probe-failed"})
+    if named == 1:
+        assert "store-no-leader" in {each.id for cause in causes_ for each in cause.explained}
+
+
+def test_one_cause_on_several_networks_is_one(site):
+    for host, target in (("node1", ""), ("node1", "node2")):
+        found = tuple(
+            Problem("engine-limited" if not target else "path-mtu", host, f"on {name}", target=target, network=name)
+            for name in ("a", "b")
+        )
+        (cause,) = explain(replace(healthy(site), findings=found))
+        assert (cause.network, cause.evidence, cause.path) == ("", ("on a", "on b"), (host, target) if target else None)
+
+
 def test_hosts_that_dropped_out_for_one_reason_are_one_cause(site):
     """Each has a cure of its own, which contains its address."""
     texts = {host: f"{host}: the login is refused\n  next:  try it: ssh {host}" for host in ("node1", "node2")}
@@ -523,22 +543,33 @@ def test_a_host_that_dropped_out_is_named_with_the_id_of_its_error(site):
 
 def test_waiting_ends_only_if_all_missing_pairs_are_explained(site):
     found = problems(blocked(healthy(site)))
-    assert explained(found, {("node1", "node2"), ("node2", "node3")})
-    assert not explained(found, {("node1", "node2"), ("node1", "node3")})
-    assert not explained(found, {("node2", "")})  # its probe starts all the same
-    assert explained(problems(SCENES["manager-blocked"][0](healthy(site))), {("node2", "")})
-    assert not explained(problems(SCENES["manager-blocked"][0](healthy(site))), {("node1", "")})
-    assert not explained([], {("node1", "node2")})
+    assert explained(found, {Missing("node1", "node2", "demo"), Missing("node2", "node3", "demo")})
+    assert not explained(found, {Missing("node1", "node2", "demo"), Missing("node1", "node3", "demo")})
+    assert not explained(found, {Missing("node2", "", "demo")})  # its probe starts all the same
+    assert explained(problems(SCENES["manager-blocked"][0](healthy(site))), {Missing("node2", "", "demo")})
+    assert not explained(problems(SCENES["manager-blocked"][0](healthy(site))), {Missing("node1", "", "demo")})
+    assert not explained([], {Missing("node1", "node2", "demo")})
     between = problems(with_ways(healthy(site), into("node2", source="node1", udp={DATA: DROPPED})))
     assert {(each.host, each.target) for each in between} == {("node1", "node2")}
-    assert explained(between, {("node1", "node2"), ("node2", "node1")})
-    assert not explained(between, {("node1", "node3")})
-    assert explained(between, {("node1", "node3")}, late=True)
+    assert explained(between, {Missing("node1", "node2", "demo"), Missing("node2", "node1", "demo")})
+    assert not explained(between, {Missing("node1", "node3", "demo")})
+    assert explained(between, {Missing("node1", "node3", "demo")}, late=True)
     narrow = problems(SCENES["mtu"][0](healthy(site)))
-    assert not explained(narrow, {("node1", "node2")}), "names and addresses may still come"
-    assert explained(narrow, {("node1", "node2")}, late=True)
-    assert not explained(narrow, {("node1", "node3")}, late=True)
-    assert not explained(problems(SCENES["ip-forward"][0](healthy(site))), {("node1", "node2")})
+    assert not explained(narrow, {Missing("node1", "node2", "demo")}), "names and addresses may still come"
+    assert explained(narrow, {Missing("node1", "node2", "demo")}, late=True)
+    assert not explained(narrow, {Missing("node1", "node3", "demo")}, late=True)
+    assert not explained(problems(SCENES["ip-forward"][0](healthy(site))), {Missing("node1", "node2", "demo")})
+
+
+def test_what_is_wrong_with_one_network_does_not_explain_what_another_one_waits_for(site):
+    for problem in (
+        Problem("vni-mismatch", "node1", "", network="other"),
+        Problem("lost-in-overlay", "node1", "", network="other"),
+    ):
+        assert explained([problem], {Missing("node1", "node2", "other")}, late=True)
+        assert not explained(
+            [problem], {Missing("node1", "node2", "other"), Missing("node1", "node2", "demo")}, late=True
+        )
 
 
 def test_without_output_of_the_receiver_no_loss_is_reported(site):

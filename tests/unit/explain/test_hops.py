@@ -9,7 +9,7 @@ from scenes import HOSTS, SPACE, blocked, failed, healthy, kernel, with_kernel
 
 from provisioner.errors import Malformed
 from provisioner.explain import explain, explained, firm
-from provisioner.model import Problem
+from provisioner.model import Missing, Problem
 from provisioner.observe.hops import Counts, Point, parsed
 
 (ONE,), (TWO,), (THREE,) = (
@@ -17,6 +17,7 @@ from provisioner.observe.hops import Counts, Point, parsed
     for name in HOSTS
 )  # fmt: skip
 PAIR = ("node1", "node2")
+WAITS = Missing(*PAIR, "demo")
 
 
 def host(name: str, *, sent=(), arrived=(), asked=0, to=TWO, own=ONE) -> str:
@@ -65,14 +66,14 @@ def test_the_place_is_the_first_point_that_no_packet_reached(site, here, there, 
     assert said in cause.evidence[0]
     assert cause.network == "demo"
     assert cause.pairs == 2
-    assert bool(firm(seen, [PAIR])) == is_firm
+    assert bool(firm(seen, [WAITS])) == is_firm
 
 
 def test_a_request_that_the_vxlan_device_got_and_did_not_answer_is_the_engines_fault(site):
     here = host("node1", asked=3) + f"arp {SPACE} vxlan0 out {ONE} {TWO} 3\n"
     (cause,) = explain(lost(site, here, host("node2")))
     assert cause.problems[0].variant == "asked"
-    assert not firm(lost(site, here, host("node2")), [PAIR])
+    assert not firm(lost(site, here, host("node2")), [WAITS])
 
 
 @pytest.mark.parametrize(
@@ -97,14 +98,14 @@ def test_packets_of_other_networks_that_pass_the_hosts_do_not_count(site):
         more = {"local": address, "family": "inet", "prefixlen": 24}
         wide = lambda links, more=more: [{**each, "addr_info": [*each.get("addr_info", []), more]} for each in links]  # noqa: E731
         seen = with_kernel(seen, name, f"space:{boxes[name]}:addresses", wide)
-    assert [problem.host for problem in firm(seen, [PAIR])] == ["node1"]
+    assert [problem.host for problem in firm(seen, [WAITS])] == ["node1"]
 
 
 def test_one_request_is_enough_from_a_container_that_had_to_answer(site):
     heard = "".join(f"udp {SPACE} veth0 out {TWO} {ONE} {count}\n" for count in (5,))
     for more, found in (("", False), (heard, True)):
         seen = lost(site, host("node1", asked=1) + more, host("node2"))
-        assert bool(firm(seen, [PAIR])) == found
+        assert bool(firm(seen, [WAITS])) == found
 
 
 def test_pairs_that_were_proven_lost_nothing(site):
@@ -121,9 +122,9 @@ def test_a_blocked_port_explains_it(site):
 
 
 def test_it_explains_pairs_of_its_host_only(site):
-    found = firm(lost(site, host("node1", sent=(6,)), host("node2")), [PAIR])
-    assert explained(found, [PAIR, ("node3", "node1")])
-    assert not explained(found, [("node2", "node3")])
+    found = firm(lost(site, host("node1", sent=(6,)), host("node2")), [WAITS])
+    assert explained(found, [WAITS, Missing("node3", "node1", "demo")])
+    assert not explained(found, [Missing("node2", "node3", "demo")])
 
 
 def test_interfaces_of_one_kind_count_once_and_others_not_at_all():

@@ -10,10 +10,11 @@ from scenes import SCENES, failed, healthy
 from test_reach import cut_off, seen_with
 
 from provisioner.explain import problems, senders
-from provisioner.model import Problem
+from provisioner.model import Missing, Problem
 from provisioner.runner import diagnose
 
 PAIR = ("node1", "node2")
+WAITS = Missing(*PAIR, "demo")
 ENOUGH = 60.0  # seconds after which it looks
 
 
@@ -39,15 +40,15 @@ def run(site, monkeypatch):
 
 def test_pairs_are_looked_at_although_a_probe_that_did_not_start_was_too(run):
     judge = diagnose.Hopeless(run)
-    assert not judge(frozenset({("node3", "")}), ENOUGH)
+    assert not judge(frozenset({Missing("node3", "", "demo")}), ENOUGH)
     assert run.done == ["observe"], "there are no packets to follow yet"
-    assert not judge(frozenset({("node3", "")}), ENOUGH)
-    assert not judge(frozenset({PAIR}), 0.0)
+    assert not judge(frozenset({Missing("node3", "", "demo")}), ENOUGH)
+    assert not judge(frozenset({WAITS}), 0.0)
     assert run.done == ["observe"]
-    assert not judge(frozenset({PAIR, PAIR[::-1]}), ENOUGH)
-    assert not judge(frozenset({PAIR}), ENOUGH), "these pairs were looked at"
+    assert not judge(frozenset({WAITS, Missing(*PAIR[::-1], "demo")}), ENOUGH)
+    assert not judge(frozenset({WAITS}), ENOUGH), "these pairs were looked at"
     assert run.done == ["observe", "observe", ("follow", "node1", "node2")]
-    assert not judge(frozenset({PAIR}), ENOUGH + 30.0)
+    assert not judge(frozenset({WAITS}), ENOUGH + 30.0)
     assert run.done[3:] == ["observe", ("follow", "node1", "node2")], "once more after a while"
 
 
@@ -57,7 +58,7 @@ def test_what_was_seen_of_a_network_is_kept_if_its_proof_has_failed(site, run, h
     seen = stale(healthy(site))
     run.observed = seen.observed
     run.proofs += failed(seen, PAIR).proofs if has_failed else healthy(site).proofs
-    diagnose.Hopeless(run)(frozenset({("node3", "")}), ENOUGH)
+    diagnose.Hopeless(run)(frozenset({Missing("node3", "", "demo")}), ENOUGH)
     assert run.done[0] == "observe"
     assert ("fdb-stale" in {problem.id for problem in problems(diagnose.seen(run))}) == has_failed
 
