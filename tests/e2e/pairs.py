@@ -26,7 +26,8 @@ _ENGINE = frozenset({"engine-down", "engine-hangs"})
 _SPACE = "/var/run/docker/netns"  # with the namespaces of overlays, whose entries name other hosts
 _FAILING = frozenset({"overlay-blocked", "names-unresolved", "probe-failed"})  # of pairs in the proof of an overlay
 _ENGINE_STARTS = re.compile(r"systemctl (re)?start docker")
-_LISTED = frozenset({"network-detached", "endpoint-lost"})  # what an engine or a store must answer to show
+# What an engine, a store or a swarm's leader must answer to show.
+_LISTED = frozenset({"network-detached", "endpoint-lost", "node-resting", "service-tasks-missing"})
 _LEADERLESS = frozenset({"store-down", "store-hangs", "store-blocked", "manager-blocked"})
 _AWAY = frozenset({"host-lost", "node-left", "other-swarm"})  # these take a host with its containers out of the cluster
 _SAME_HOST = 1 / 3  # share of the pairs on one host, among those that can be
