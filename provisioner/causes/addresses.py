@@ -37,7 +37,7 @@ FAMILY = Family(
             by_up=frozenset({_RUNNING}),
             touches=dict.fromkeys(("", "shared", _RUNNING), ADVERTISE),
             drifts=_DRIFTS,
-            explains=("engines-apart", "overlay-blocked", "fdb-stale", "endpoint-left"),
+            explains=("engines-apart", "overlay-blocked", "fdb-stale"),
         ),
         Cause(
             "secondary-advertise",
@@ -51,7 +51,7 @@ FAMILY = Family(
             by_up=frozenset({_RUNNING}),
             touches=dict.fromkeys(("", _RUNNING), ADVERTISE),
             drifts=_DRIFTS,
-            explains=("overlay-blocked", "fdb-stale", "endpoint-left"),
+            explains=("overlay-blocked", "fdb-stale"),
         ),
         Cause(
             "loopback-advertise",
@@ -63,7 +63,7 @@ FAMILY = Family(
             by_up=frozenset({_RUNNING}),
             touches=dict.fromkeys(("", _RUNNING), ADVERTISE),
             drifts=_DRIFTS,
-            explains=("engines-apart", "overlay-blocked", "fdb-stale", "endpoint-left"),
+            explains=("engines-apart", "overlay-blocked", "fdb-stale"),
         ),
         Cause(
             "subnet-overlap",

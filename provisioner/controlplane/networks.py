@@ -97,15 +97,23 @@ def endpoints_known(site: Site) -> bool:
 
 
 def left(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:
-    """Return the endpoints in the store whose container does not run, like `endpoints`. Hosts whose containers are unknown are omitted."""
-    names = {address: name for name, address in site.advertise.items()}
+    """Return the endpoints in the store whose container does not run, like `endpoints`. Hosts whose containers are unknown are omitted.
+
+    An address belongs to the host that the inventory gives it, or to those whose engines advertise it instead of theirs.
+    """
+    names = {address: [name] for name, address in site.advertise.items()}
+    engines: dict[str, list[str]] = {}
+    for name in site.live:
+        engines.setdefault(site.plane.advertised(site.facts[name]), []).append(name)
     found = {}
     for address, placed in endpoints(site).items():
-        host = names.get(address, "")
-        if address == site.leaving or (host and not knows_containers(site, host)):
+        hosts = names.get(address) or engines.get(str(address), [])
+        if address == site.leaving or not all(knows_containers(site, host) for host in hosts):
             continue
-        on = attached.on_shared(site.facts[host], started=True) if host else {}
-        found[address] = [(network, name) for network, name in placed if network not in on.get(name, ())]
+        on = [attached.on_shared(site.facts[host], started=True) for host in hosts]
+        found[address] = [
+            (network, name) for network, name in placed if all(network not in of.get(name, ()) for of in on)
+        ]
     return {address: gone for address, gone in found.items() if gone}
 
 

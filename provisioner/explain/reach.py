@@ -55,6 +55,7 @@ def apart(seen: Seen) -> tuple[Way, ...]:
     return tuple(way for ways in found for way in ways)
 
 
+@once
 def _groups(seen: Seen) -> dict[tuple[str, str], list[Way]]:
     """Return (network, what is found) -> the ways of which this counts."""
     ways = {(way.sender.address, way.receiver.address, way.sender.network): way for way in _ways(seen)}

@@ -393,6 +393,17 @@ class TestEndpointLeft:
         assert "provisioner remove 192.168.56.99 INVENTORY" in causes.cure(finding)
         assert self.found(site, endpoint("web", "192.168.56.99"), leaving=IPv4Address("192.168.56.99")) == []
 
+    @pytest.mark.parametrize(("name", "left"), [("web", False), ("gone", True)])
+    def test_of_hosts_whose_engines_advertise_another_address(self, site, name, left):
+        """Two may advertise the same one, such as 127.0.0.1. A container that runs on one of them is in its place."""
+        own = [container("web", "demo", State="running")]
+        changed = {
+            host: with_http(with_info(SETTLED[host], ClusterAdvertise="127.0.0.1:2376"), "containers", running)
+            for host, running in (("node2", own), ("node3", []))
+        }
+        found = self.found(site, endpoint(name, "127.0.0.1"), changed=changed)
+        assert [(each.host, each.variant) for each in found] == ([("", "gone")] if left else [])
+
     def test_of_a_host_that_has_no_engine_yet(self, site):
         changed = {
             "node3": with_raw(
